@@ -1,0 +1,1 @@
+"""The nouns everybody passes around: frozen data, no behaviour, importing nothing."""
