@@ -1,0 +1,352 @@
+"""
+x86's exception table by era: how an entry is laid out, and what its type means.
+
+    absolute   before 3.5     u64 insn, u64 fixup
+    relative   3.5 to 4.5     s32 insn, s32 fixup                  each relative to its own field
+    handler    4.6 to 5.15    s32 insn, s32 fixup, s32 handler     the handler is a function
+    type       5.16           s32 insn, s32 fixup, s32 type        a plain number, numbered its own way
+    data       5.17 on        s32 insn, s32 fixup, u32 data        imm 31:16 (signed), flags 15:12, reg 11:8, type 7:0
+
+Stable series and distributions carry these changes back: a version says where a layout *began*, not what a file holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from ..errors import BadInput
+
+
+class ThirdWord(Enum):
+    """What follows the two addresses of an entry."""
+
+    NONE = "nothing"
+    HANDLER = "the relative address of a handler function"
+    TYPE = "a plain type number"
+    DATA = "type, register, flags and immediate"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One era. `size` is an entry's bytes; the era begins with `since` and ends before `until` (None: not yet)."""
+
+    name: str
+    size: int
+    third: ThirdWord
+    since: tuple[int, int]
+    until: tuple[int, int] | None
+    kernel: str
+
+    def covers(self, version: tuple[int, int]) -> bool:
+        """Does the unpatched kernel of this version use the layout?"""
+        return self.since <= version and (self.until is None or version < self.until)
+
+    def __str__(self) -> str:
+        if self.until is None:
+            releases = f"from {self.since[0]}.{self.since[1]} on"
+        else:
+            releases = f"before {self.until[0]}.{self.until[1]}"
+        return f"{self.name} ({self.size} bytes an entry, x86 {releases})"
+
+
+ABSOLUTE = Layout("absolute", 16, ThirdWord.NONE, (0, 0), (3, 5), "arch/x86/include/asm/asm.h _ASM_EXTABLE, v3.4")
+RELATIVE = Layout(
+    "relative",
+    8,
+    ThirdWord.NONE,
+    (3, 5),
+    (4, 6),
+    "since Linux kernel commit 706276543b69 (in v3.5): entries are relative",
+)
+HANDLER = Layout(
+    "handler",
+    12,
+    ThirdWord.HANDLER,
+    (4, 6),
+    (5, 16),
+    'since Linux kernel commit 548acf19234d ("x86/mm: Expand the exception table logic to allow new handling options") '
+    "(in v4.6)",
+)
+TYPE = Layout(
+    "type",
+    12,
+    ThirdWord.TYPE,
+    (5, 16),
+    (5, 17),
+    'since Linux kernel commit 46d28947d987 ("x86/extable: Rework the exception table mechanics") (in v5.16)',
+)
+DATA = Layout(
+    "data",
+    12,
+    ThirdWord.DATA,
+    (5, 17),
+    None,
+    'since Linux kernel commit 4b5305decc84 ("x86/extable: Extend extable functionality") (in v5.17): types renumbered',
+)
+LAYOUTS = (DATA, TYPE, HANDLER, RELATIVE, ABSOLUTE)
+"""Newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExceptionType:
+    """
+    One way to handle a fault at a listed instruction. `name` is the kernel's EX_TYPE_ name in small letters. `number`
+    is its number since 5.17, `number_5_16` the one before, `handlers` the functions that were the same thing from 4.6
+    to 5.15. `operands` says that the data word's register and immediate belong to the type.
+    """
+
+    name: str
+    number: int | None
+    number_5_16: int | None
+    handlers: tuple[str, ...]
+    meaning: str
+    kernel: str
+    operands: bool = False
+
+
+EXTABLE = "arch/x86/mm/extable.c"
+
+TYPES = (
+    ExceptionType(
+        "default", 1, 1, ("ex_handler_default",), "go on at the fixup", f"{EXTABLE} ex_handler_default(), v6.12"
+    ),
+    ExceptionType(
+        "fault", 2, 2, ("ex_handler_fault",), "rax := the trap's number", f"{EXTABLE} ex_handler_fault(), v6.12"
+    ),
+    ExceptionType(
+        "uaccess",
+        3,
+        3,
+        ("ex_handler_uaccess",),
+        "a user access: a #GP may warn",
+        f"{EXTABLE} ex_handler_uaccess(), v6.12",
+    ),
+    ExceptionType(
+        "copy",
+        4,
+        4,
+        ("ex_handler_copy",),
+        "a user copy: rax := the trap's number, a #GP warns",
+        f"{EXTABLE} ex_handler_copy(), v6.1; unused since Linux kernel commit cb517619f967 "
+        '("x86/extable: Remove unused fixup type EX_TYPE_COPY") (in v6.10)',
+    ),
+    ExceptionType("clear_fs", 5, 5, ("ex_handler_clear_fs",), "fs := 0", f"{EXTABLE} ex_handler_clear_fs(), v6.12"),
+    ExceptionType(
+        "fpu_restore",
+        6,
+        6,
+        ("ex_handler_fprestore",),
+        "the FPU goes to its initial state, with a warning",
+        f"{EXTABLE} ex_handler_fprestore(), v6.12",
+    ),
+    ExceptionType(
+        "bpf",
+        7,
+        9,
+        ("ex_handler_bpf",),
+        "a BPF program's load: skip it and clear its target (the fixup word holds both)",
+        "arch/x86/net/bpf_jit_comp.c ex_handler_bpf(), v6.12",
+    ),
+    ExceptionType(
+        "wrmsr",
+        8,
+        7,
+        ("ex_handler_wrmsr_unsafe",),
+        "an unchecked WRMSR: warn, pretend that it worked",
+        f"{EXTABLE} ex_handler_msr(), v6.12",
+    ),
+    ExceptionType(
+        "rdmsr",
+        9,
+        8,
+        ("ex_handler_rdmsr_unsafe",),
+        "an unchecked RDMSR: warn, pretend that it read 0",
+        f"{EXTABLE} ex_handler_msr(), v6.12",
+    ),
+    ExceptionType(
+        "wrmsr_safe", 10, None, (), "WRMSR: reg := -EIO", f"{EXTABLE} ex_handler_msr(), v6.12", operands=True
+    ),
+    ExceptionType(
+        "rdmsr_safe",
+        11,
+        None,
+        (),
+        "RDMSR: rax and rdx := 0, reg := -EIO",
+        f"{EXTABLE} ex_handler_msr(), v6.12",
+        operands=True,
+    ),
+    ExceptionType(
+        "wrmsr_in_mce",
+        12,
+        10,
+        ("ex_handler_wrmsr_fault",),
+        "a WRMSR of the machine-check code: panic",
+        "arch/x86/kernel/cpu/mce/core.c ex_handler_msr_mce(), v6.12",
+    ),
+    ExceptionType(
+        "rdmsr_in_mce",
+        13,
+        11,
+        ("ex_handler_rdmsr_fault",),
+        "an RDMSR of the machine-check code: panic",
+        "arch/x86/kernel/cpu/mce/core.c ex_handler_msr_mce(), v6.12",
+    ),
+    ExceptionType(
+        "default_mce_safe",
+        14,
+        12,
+        (),
+        "default, and good for a machine check too",
+        f"{EXTABLE} ex_handler_default(); arch/x86/kernel/cpu/mce/severity.c error_context(), v6.12",
+    ),
+    ExceptionType(
+        "fault_mce_safe",
+        15,
+        13,
+        (),
+        "fault, and good for a machine check too",
+        f"{EXTABLE} ex_handler_fault(); arch/x86/kernel/cpu/mce/severity.c error_context(), v6.12",
+    ),
+    ExceptionType(
+        "pop_reg",
+        16,
+        None,
+        (),
+        "rsp += 8, reg := the immediate",
+        f"{EXTABLE} fixup_exception(), v6.12",
+        operands=True,
+    ),
+    ExceptionType(
+        "imm_reg", 17, None, (), "reg := the immediate", f"{EXTABLE} ex_handler_imm_reg(), v6.12", operands=True
+    ),
+    ExceptionType(
+        "fault_sgx",
+        18,
+        None,
+        (),
+        "rax := the trap's number with SGX_ENCLS_FAULT_FLAG",
+        f"{EXTABLE} ex_handler_sgx(), v6.12",
+    ),
+    ExceptionType(
+        "ucopy_len",
+        19,
+        None,
+        (),
+        "rcx := immediate * rcx + reg, then uaccess",
+        f"{EXTABLE} ex_handler_ucopy_len(), v6.12",
+        operands=True,
+    ),
+    ExceptionType(
+        "zeropad",
+        20,
+        None,
+        (),
+        "a word load across a page's end: zeroes for what is not there",
+        f"{EXTABLE} ex_handler_zeropad(), v6.12",
+    ),
+    ExceptionType(
+        "eretu",
+        21,
+        None,
+        (),
+        "a failed FRED return to user mode: deliver the event as the user's",
+        f"{EXTABLE} ex_handler_eretu(), v6.12",
+    ),
+    ExceptionType(
+        "ext",
+        None,
+        None,
+        ("ex_handler_ext",),
+        "a user access of a get_user_try block: note uaccess_err in the thread",
+        f"{EXTABLE} ex_handler_ext(), v4.19; before 4.6 marked by the fixup's value",
+    ),
+    ExceptionType(
+        "refcount",
+        None,
+        None,
+        ("ex_handler_refcount",),
+        "a reference count overflowed: saturate it",
+        f"{EXTABLE} ex_handler_refcount(), v4.19",
+    ),
+)
+
+BY_NAME = {type_.name: type_ for type_ in TYPES}
+BY_NUMBER = {type_.number: type_ for type_ in TYPES if type_.number is not None}
+BY_NUMBER_5_16 = {type_.number_5_16: type_ for type_ in TYPES if type_.number_5_16 is not None}
+BY_HANDLER = {handler: type_ for type_ in TYPES for handler in type_.handlers}
+
+REGISTERS = (
+    "rax",
+    "rcx",
+    "rdx",
+    "rbx",
+    "rsp",
+    "rbp",
+    "rsi",
+    "rdi",
+    "r8",
+    "r9",
+    "r10",
+    "r11",
+    "r12",
+    "r13",
+    "r14",
+    "r15",
+)
+"""
+What the data word's register field counts. Kernel: arch/x86/lib/insn-eval.c pt_regoff[], v6.12. 8 to 11 are ds, es, fs
+and gs on 32-bit x86 only (EX_REG_DS …): here they are r8 to r11.
+"""
+
+FLAGS = ("clear_ax", "clear_dx")
+"""Bits 12 and 13 of the data word. Kernel: arch/x86/include/asm/extable_fixup_types.h EX_FLAG_CLEAR_AX, v6.12."""
+
+PT_REGS = dict(
+    zip(
+        range(0, 120, 8),
+        ["r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx", "rsi", "rdi"],
+        strict=True,
+    )
+)
+"""A register by its byte offset in the saved frame. Kernel: arch/x86/include/asm/ptrace.h struct pt_regs, v6.12."""
+
+BPF_DONT_CLEAR = 1
+"""In place of an offset into pt_regs: a store, nothing to clear. Kernel: arch/x86/net/bpf_jit_comp.c, v6.12."""
+
+UACCESS_ERR_BIAS = 0x7FFF_FFF0
+"""
+Added to the relative fixup of an entry that also notes `uaccess_err`, 3.5 to 4.5.
+
+Kernel: arch/x86/include/asm/asm.h _ASM_EXTABLE_EX, arch/x86/mm/extable.c fixup_exception(), v3.10.
+"""
+
+UACCESS_ERR_SKIP = 16
+"""
+Before 3.5 such an entry's fixup is below this: a number of bytes to skip, not an address.
+
+Kernel: arch/x86/mm/extable.c fixup_exception(), v3.4.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DataWord:
+    """The third word of 5.17 and later, taken apart. `immediate` is signed."""
+
+    type: int
+    register: int = 0
+    flags: int = 0
+    immediate: int = 0
+
+    @classmethod
+    def decode(cls, word: int) -> DataWord:
+        """Kernel: arch/x86/include/asm/extable_fixup_types.h EX_DATA_TYPE_MASK and its neighbours, v6.12."""
+        immediate = word >> 16 & 0xFFFF
+        return cls(word & 0xFF, word >> 8 & 0xF, word >> 12 & 0xF, immediate - (immediate >> 15 << 16))
+
+    def encode(self) -> int:
+        """The word, unsigned."""
+        in_range = 0 <= self.type < 256 and 0 <= self.register < 16 and 0 <= self.flags < 16
+        if not (in_range and -0x8000 <= self.immediate < 0x8000):
+            raise BadInput("exception table data word", expected="8, 4, 4 and 16 signed bits", got=str(self))
+        return self.type | self.register << 8 | self.flags << 12 | (self.immediate & 0xFFFF) << 16

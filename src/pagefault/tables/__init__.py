@@ -1,0 +1,1 @@
+"""What hardware or the kernel looks things up in."""

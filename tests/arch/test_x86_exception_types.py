@@ -1,0 +1,83 @@
+"""The eras and types as data: complete, unambiguous, and numbered as the kernel's headers have them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pagefault.arch.x86_exception_types import (
+    BY_HANDLER,
+    BY_NUMBER,
+    BY_NUMBER_5_16,
+    LAYOUTS,
+    PT_REGS,
+    REGISTERS,
+    TYPES,
+    DataWord,
+)
+from pagefault.errors import BadInput
+
+
+def test_numbers_since_5_17() -> None:
+    names = "default fault uaccess copy clear_fs fpu_restore bpf wrmsr rdmsr wrmsr_safe rdmsr_safe wrmsr_in_mce"
+    names += " rdmsr_in_mce default_mce_safe fault_mce_safe pop_reg imm_reg fault_sgx ucopy_len zeropad eretu"
+    assert {number: t.name for number, t in BY_NUMBER.items()} == dict(enumerate(names.split(), start=1))
+
+
+def test_numbers_of_5_16() -> None:
+    names = "default fault uaccess copy clear_fs fpu_restore wrmsr rdmsr bpf wrmsr_in_mce rdmsr_in_mce"
+    names += " default_mce_safe fault_mce_safe"
+    assert {number: t.name for number, t in BY_NUMBER_5_16.items()} == dict(enumerate(names.split(), start=1))
+
+
+def test_handlers_of_4_6_to_5_15() -> None:
+    assert BY_HANDLER["ex_handler_fprestore"].name == "fpu_restore"
+    assert BY_HANDLER["ex_handler_rdmsr_unsafe"].name == "rdmsr"
+    assert BY_HANDLER["ex_handler_wrmsr_unsafe"].name == "wrmsr"
+    assert BY_HANDLER["ex_handler_rdmsr_fault"].name == "rdmsr_in_mce"
+    for same in ("default", "fault", "ext", "uaccess", "copy", "clear_fs", "bpf", "refcount"):
+        assert BY_HANDLER[f"ex_handler_{same}"].name == same
+
+
+def test_no_name_number_or_handler_twice() -> None:
+    handlers = [handler for t in TYPES for handler in t.handlers]
+    numbered = [t for t in TYPES if t.number is not None]
+    numbered_5_16 = [t for t in TYPES if t.number_5_16 is not None]
+    assert len({t.name for t in TYPES}) == len(TYPES)
+    assert (len(BY_NUMBER), len(BY_NUMBER_5_16), len(BY_HANDLER)) == (len(numbered), len(numbered_5_16), len(handlers))
+
+
+@pytest.mark.parametrize("version", [(2, 6), (3, 4), (3, 5), (4, 5), (4, 6), (5, 15), (5, 16), (5, 17), (6, 12)])
+def test_one_layout_for_each_version(version: tuple[int, int]) -> None:
+    layout = next(layout for layout in LAYOUTS if layout.covers(version))
+    assert [other.name for other in LAYOUTS if other.covers(version)] == [layout.name]
+    size = 16 if version < (3, 5) else 8 if version < (4, 6) else 12
+    assert layout.size == size
+
+
+def test_registers_are_numbered_as_instructions_number_them() -> None:
+    assert REGISTERS[1] == "rcx"
+    assert REGISTERS[3:5] == ("rbx", "rsp")
+    assert REGISTERS[8:12] == ("r8", "r9", "r10", "r11")
+    assert set(PT_REGS.values()) == set(REGISTERS) - {"rsp"}
+    assert (PT_REGS[0], PT_REGS[0x50], PT_REGS[0x70]) == ("r15", "rax", "rdi")
+
+
+def test_the_data_word() -> None:
+    assert DataWord.decode(0xFFF2_1111) == DataWord(type=17, register=1, flags=1, immediate=-14)
+    assert DataWord.decode(0x0008_0013) == DataWord(type=19, immediate=8)
+    assert DataWord(17, 2, 3, -1).encode() == 0xFFFF_3211
+
+
+@given(st.integers(0, 0xFFFF_FFFF))
+def test_any_data_word_survives(word: int) -> None:
+    assert DataWord.decode(word).encode() == word
+
+
+@pytest.mark.parametrize(
+    "word", [DataWord(256), DataWord(-1), DataWord(1, 16), DataWord(1, 0, 16), DataWord(1, 0, 0, 0x8000)]
+)
+def test_a_field_out_of_range_is_refused(word: DataWord) -> None:
+    with pytest.raises(BadInput):
+        word.encode()
