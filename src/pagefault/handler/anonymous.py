@@ -1,0 +1,75 @@
+"""Memory that belongs to no file: zeros until written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..arch import x86_64
+from ..vocabulary.effect import FlushPage, TakeFrame, WriteEntry, ZeroFrame
+from ..vocabulary.outcome import Resolved
+from ..vocabulary.vma import Vma
+from .context import Context
+from .decision import Answer
+
+SPECIAL, SOFT_DIRTY = 1 << 9, 1 << 11
+"""
+Software bits: a page without a struct page of its own (the zero page), and written since the last clear_refs.
+
+Kernel: arch/x86/include/asm/pgtable_types.h _PAGE_SPECIAL, _PAGE_SOFT_DIRTY, v6.1.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PteFault:
+    """
+    A fault that came down to one pte: struct vm_fault. `slot` is the pte's physical address and `value` what it holds,
+    `frame` the frame to use if one is needed.
+    """
+
+    address: int
+    slot: int
+    value: int
+    write: bool
+    vma: Vma
+    frame: int
+    context: Context
+
+
+def page_protection(vma: Vma) -> int:
+    """
+    The bits of a pte in this vma, without the right to write: private pages get that when they are written.
+
+    Kernel: arch/x86/mm/pgprot.c protection_map[], vm_get_page_prot(), v6.1.
+    """
+    bits = x86_64.PRESENT | x86_64.USER | x86_64.ACCESSED | vma.protection_key << x86_64.PROTECTION_KEY_SHIFT
+    return bits if vma.execute else bits | x86_64.EXECUTE_DISABLE
+
+
+def own_page(pte: PteFault) -> int:
+    """The pte of a page of one's own, just written."""
+    return pte.frame | page_protection(pte.vma) | x86_64.WRITABLE | x86_64.DIRTY | SOFT_DIRTY
+
+
+def do_anonymous_page(pte: PteFault) -> Answer:
+    """
+    A first touch: a read gets the shared page of zeros, a write a zeroed page of its own.
+
+    Kernel: mm/memory.c do_anonymous_page(), v6.1.
+    """
+    if not pte.write:
+        value = pte.context.zero_page | page_protection(pte.vma) | SPECIAL
+        return Answer(
+            Resolved("zero page mapped"),
+            (WriteEntry("pte", pte.slot, value, pte.address),),
+            because="anonymous memory, first read: the shared zero page",
+        )
+    return Answer(
+        Resolved("zeroed page of its own"),
+        (
+            TakeFrame(pte.frame),
+            ZeroFrame(pte.frame),
+            WriteEntry("pte", pte.slot, own_page(pte), pte.address),
+            FlushPage(pte.address),
+        ),
+        because="anonymous memory, first write",
+    )

@@ -1,0 +1,48 @@
+"""All that a decision may look at: the handler reads this and nothing else, and changes none of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..arch.x86_64 import CpuState
+from ..arch.x86_eras import KernelProfile
+from ..memory.physical import FreeFrames, PhysicalMemory
+from ..tables.address_space import AddressSpace
+from ..tables.extable import ExceptionTables
+from ..tables.pagetable import read_linear, walk
+from ..vocabulary.walk import Walk
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """
+    The kernel around a fault, live or dead.
+
+    `mm` is current->mm (None in a kernel thread), `init_mm_root` the master table's physical address, `zero_page` the
+    shared page of zeros, `stack` the current kernel stack (low, high). `faulthandler_disabled` is the kernel's own
+    word: in an interrupt, or between pagefault_disable() and pagefault_enable().
+    """
+
+    profile: KernelProfile
+    cpu: CpuState
+    memory: PhysicalMemory
+    init_mm_root: int
+    mm: AddressSpace | None
+    extables: ExceptionTables
+    faulthandler_disabled: bool
+    frames: FreeFrames
+    zero_page: int
+    stack: tuple[int, int] | None = None
+
+    def walk(self, address: int) -> Walk:
+        """The walk through the table in use (CR3)."""
+        return walk(self.memory, self.cpu.root, address, self.cpu)
+
+    def init_mm_walk(self, address: int) -> Walk:
+        """The walk through the kernel's master table."""
+        return walk(self.memory, self.init_mm_root, address, self.cpu)
+
+    def read_kernel(self, address: int, length: int) -> bytes | None:
+        """Bytes at a linear address, as the tables in use map them; None if any of them is not mapped."""
+        data = read_linear(self.memory, self.cpu.root, address, length, self.cpu)
+        return data if len(data) == length else None

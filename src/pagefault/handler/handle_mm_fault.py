@@ -1,0 +1,78 @@
+"""
+The address is good: get the page. Find the way down, make the tables that are missing, then do what the entry asks for.
+
+Kernel: mm/memory.c __handle_mm_fault(), handle_pte_fault(), v6.1.
+Differs: anonymous memory only; no huge pages, files, swap or NUMA hints yet. Each of those is a file beside this one.
+"""
+
+from __future__ import annotations
+
+from ..arch import x86_64
+from ..tables.address_space import AddressSpace
+from ..tables.pagetable import ENTRIES, TABLE_FLAGS, walk
+from ..vocabulary.address import PAGE_MASK
+from ..vocabulary.effect import Effect, TakeFrame, WriteEntry, ZeroFrame
+from ..vocabulary.fault import Fault
+from ..vocabulary.outcome import OutOfMemory
+from ..vocabulary.vma import Vma
+from .anonymous import PteFault, do_anonymous_page
+from .context import Context
+from .copy_on_write import access_flags, do_wp_page
+from .decision import Answer, BadArea
+
+
+def handle_mm_fault(fault: Fault, context: Context, mm: AddressSpace, vma: Vma, before: tuple[Effect, ...]) -> Answer:
+    """
+    Decide how the page at the fault's address is had; `before` are effects that come first (a stack's growth).
+
+    Kernel: mm/memory.c handle_mm_fault(), handle_pte_fault(), v6.1. Out of memory in kernel mode ends like a bad area:
+    arch/x86/mm/fault.c do_user_addr_fault().
+    """
+    address = (fault.address or 0) & PAGE_MASK
+    missing = missing_tables(context, mm, address)
+    frames = context.frames.peek(missing + 1)
+    if len(frames) <= missing:
+        if fault.user_mode:
+            return Answer(OutOfMemory(needed=missing + 1), because="no free frame is left")
+        return Answer(BadArea("SEGV_MAPERR"), because="VM_FAULT_OOM: no free frame is left")
+    tables, slot, value = allocate_tables(context, mm, address, frames)
+    pte = PteFault(address, slot, value, fault.write, vma, frames[missing], context)
+    if not value & x86_64.PRESENT:
+        answer = do_anonymous_page(pte)
+    elif fault.write and not value & x86_64.WRITABLE:
+        answer = do_wp_page(pte)
+    else:
+        answer = access_flags(pte)
+    return Answer(answer.outcome, (*before, *tables, *answer.effects), answer.because)
+
+
+def missing_tables(context: Context, mm: AddressSpace, address: int) -> int:
+    """How many page tables are missing on the way down to the pte."""
+    way = walk(context.memory, mm.root, address, context.cpu)
+    levels = x86_64.geometry(context.cpu).levels
+    return 0 if way.entries[-1].level == "pte" else len(levels) - len(way.entries)
+
+
+def allocate_tables(
+    context: Context, mm: AddressSpace, address: int, frames: tuple[int, ...]
+) -> tuple[tuple[Effect, ...], int, int]:
+    """
+    The effects that make the missing tables out of `frames`, the pte's physical address, and its present value.
+
+    Kernel: mm/memory.c __handle_mm_fault() (p4d_alloc(), pud_alloc(), pmd_alloc()), __pte_alloc(), v6.1.
+    """
+    effects: list[Effect] = []
+    way = walk(context.memory, mm.root, address, context.cpu)
+    levels = x86_64.geometry(context.cpu).levels
+    last = way.entries[-1]
+    if last.level == "pte":
+        return (), last.physical, last.value
+    slot = last.physical
+    for level, below, frame in zip(levels[len(way.entries) - 1 :], levels[len(way.entries) :], frames, strict=False):
+        effects += [
+            TakeFrame(frame, use=f"{below.name} table"),
+            ZeroFrame(frame),
+            WriteEntry(level.name, slot, frame | TABLE_FLAGS, address),
+        ]
+        slot = frame + (address >> below.shift & ENTRIES - 1) * 8
+    return tuple(effects), slot, 0

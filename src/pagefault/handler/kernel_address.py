@@ -1,0 +1,86 @@
+"""A fault on the kernel's half of the address space: the questions of do_kern_addr_fault(), in its order."""
+
+from __future__ import annotations
+
+from ..arch.x86_64 import PRESENT, WRITABLE, address_map
+from ..tables.pagetable import walk
+from ..vocabulary.effect import FlushPage, WriteEntry
+from ..vocabulary.fault import Fault
+from ..vocabulary.outcome import Resolved, Spurious
+from ..vocabulary.walk import Mapped
+from .context import Context
+from .decision import Answer, BadArea, Question
+
+
+def vmalloc_fault(fault: Fault, context: Context) -> Answer | None:
+    """
+    Does the master table map this vmalloc address where ours lacks the top-level entry?
+
+    Only a supervisor's access to something not present qualifies. The top-level entry is copied from init_mm, and the
+    rest of the way is then shared.
+
+    Until Linux kernel commit 7f0a002b5a21 ("x86/mm: remove vmalloc faulting") (in v5.8).
+
+    Kernel: arch/x86/mm/fault.c vmalloc_fault(), v5.7.
+    Differs: the kernel keeps a copied entry even if a lower level turns out to be empty; we copy only what helps.
+    """
+    if not context.profile.vmalloc_faulting or fault.reserved or fault.from_user or fault.protection:
+        return None
+    address, area = fault.address or 0, address_map(context.cpu)
+    if not area.vmalloc_start <= address < area.vmalloc_end:
+        return None
+    master, ours = context.init_mm_walk(address), context.walk(address)
+    if not isinstance(master.end, Mapped) or not ours.entries or ours.entries[0].value & PRESENT:
+        return None
+    slot, value = ours.entries[0], master.entries[0].value
+    return Answer(
+        Resolved("vmalloc entry copied from init_mm"),
+        (WriteEntry(slot.level, slot.physical, value, address),),
+        because=f"init_mm's {slot.level} entry {slot.index} is {value:#x}, ours is empty",
+    )
+
+
+def spurious_kernel_fault(fault: Fault, context: Context) -> Answer | None:
+    """
+    Do the tables already permit it: was it a stale translation?
+
+    Permissions of kernel pages are widened without a flush on other CPUs, so a write or a fetch (no other access) may
+    fault on a translation that is out of date.
+
+    Kernel: arch/x86/mm/fault.c spurious_kernel_fault(), v6.1.
+    Manual: Intel SDM vol. 3A, 4.10.4.3 (optional invalidation).
+    """
+    wanted = {(True, False), (False, True)}
+    if fault.from_user or fault.reserved or fault.protection_key or not fault.protection:
+        return None
+    if (fault.write, fault.fetch) not in wanted:
+        return None
+    master = walk(context.memory, context.init_mm_root, fault.address or 0, context.cpu)
+    if not isinstance(master.end, Mapped):
+        return None
+    if fault.write and not master.entries[-1].value & WRITABLE:
+        return None
+    if fault.fetch and not master.end.executable:
+        return None
+    leaf = master.entries[-1]
+    return Answer(
+        Spurious(),
+        (FlushPage(fault.address or 0),),
+        because=f"init_mm's {leaf.level} is {leaf.value:#x} and permits it",
+    )
+
+
+def bad_kernel_address(fault: Fault, context: Context) -> Answer | None:
+    """
+    Nothing makes a kernel address good after that: is it a bad area?
+
+    Not necessarily a bug: the instruction may be prepared for it, as get_kernel_nofault() is.
+
+    Kernel: arch/x86/mm/fault.c do_kern_addr_fault(), v6.1.
+    Differs: kprobes and the F00F erratum are not asked about.
+    """
+    return Answer(BadArea("SEGV_MAPERR"), because="no vma covers the kernel's half")
+
+
+DO_KERN_ADDR_FAULT: tuple[Question, ...] = (vmalloc_fault, spurious_kernel_fault, bad_kernel_address)
+"""Kernel: arch/x86/mm/fault.c do_kern_addr_fault(), v6.1; vmalloc_fault() came first in it on x86-64 too up to v5.7."""

@@ -1,0 +1,1 @@
+"""Files that are a kernel, or its RAM: bytes with addresses."""

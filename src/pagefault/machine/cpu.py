@@ -1,0 +1,81 @@
+"""What the machine needs of a CPU: run until something happens, and say what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..arch.x86_64 import CpuState
+from ..vocabulary.access import Access
+from ..vocabulary.walk import Walk
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The instruction pointer came to the address the run was to end at."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFault:
+    """An access was refused; the instruction has not happened. `walk` and `state` are what the refusal went by."""
+
+    access: Access
+    walk: Walk
+    state: CpuState
+
+
+@dataclass(frozen=True, slots=True)
+class Trapped:
+    """The CPU raised an exception or interrupt of its own (vector, and what it usually means)."""
+
+    vector: int
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfBudget:
+    """The run executed its whole budget of instructions."""
+
+    budget: int
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """The CPU executed HLT, or the emulator gave up with this message."""
+
+    why: str
+
+
+Stop = Reached | MemoryFault | Trapped | OutOfBudget | Halted
+
+
+class Cpu(Protocol):
+    """A CPU with its own caches of translations, asking an MMU of ours for each it lacks."""
+
+    def run(self, start: int, until: int, budget: int) -> Stop:
+        """Execute from `start`; never past `until`, never more than `budget` instructions."""
+
+    def registers(self) -> dict[str, int]:
+        """Every register by its small name: the general ones, rip, eflags, the segments and their bases, cr0 … cr4."""
+
+    def read(self, name: str) -> int:
+        """One register."""
+
+    def write(self, name: str, value: int) -> None:
+        """Set one register."""
+
+    def write_many(self, values: Mapping[str, int]) -> None:
+        """Set several."""
+
+    def enter(self, values: Mapping[str, int]) -> None:
+        """Set all general registers and eflags at once; what is not named becomes 0."""
+
+    def state(self) -> CpuState:
+        """The registers that decide a fault."""
+
+    def flush(self) -> None:
+        """Forget every cached translation."""
+
+    def reset_fpu(self) -> None:
+        """Put the FPU into its initial state."""

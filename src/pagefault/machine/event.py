@@ -1,0 +1,68 @@
+"""What is remembered of one fault, and of one call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..arch.x86_64 import CpuState
+from ..handler.decision import Decision
+from ..vocabulary.access import Access
+from ..vocabulary.fault import Fault
+from ..vocabulary.outcome import Oops, Signal
+from ..vocabulary.walk import Walk
+
+
+@dataclass(frozen=True, slots=True)
+class FaultEvent:
+    """
+    One fault, from the access to the state after.
+
+    `before` and `after` are walks of the faulting address through the table in use, around the effects; `code` is the
+    instruction's bytes (fewer than 15 where the next page is not mapped), `registers_after` what execution goes on
+    with. `task` is the running task, as name and pid.
+    """
+
+    access: Access
+    fault: Fault
+    state: CpuState
+    code: bytes
+    before: Walk
+    decision: Decision
+    after: Walk
+    registers_after: dict[str, int]
+    task: tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The function returned; `value` is its return register (rax)."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """A fault ended the task."""
+
+    outcome: Oops | Signal
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The machine could not or would not go on: `why`, and the instruction at which."""
+
+    why: str
+    at: int
+
+
+CallEnd = Returned | Died | Stopped
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """One call of one function: how it ended, every fault on the way, and the registers it left."""
+
+    function: str
+    end: CallEnd
+    events: tuple[FaultEvent, ...]
+    registers: dict[str, int]

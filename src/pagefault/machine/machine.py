@@ -1,0 +1,278 @@
+"""
+The machine: a kernel image in RAM, one CPU, processes, and the handler around them.
+
+    machine = Machine.boot("vmlinux")
+    src = machine.user.mmap(length=2 * PAGE, populate=True)
+    left = machine.call("_copy_from_user", machine.kmalloc(64), src + 2 * PAGE - 40, 64)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from ..arch import x86_64
+from ..arch.x86_64 import CpuState
+from ..arch.x86_eras import KernelProfile, profile
+from ..arch.x86_instruction import MAX_INSTRUCTION
+from ..errors import BadInput, DidNotReturn
+from ..handler import Context
+from ..images.boot_patches import boot_patches
+from ..images.elf import Segment
+from ..images.vmlinux import Vmlinux
+from ..kernels import small_kernel
+from ..tables.address_space import AddressSpace
+from ..tables.extable import ExceptionTables
+from ..tables.pagetable import read_linear, walk
+from ..tables.symbols import SymbolTable
+from ..vocabulary.address import PAGE, PAGE_MASK
+from ..vocabulary.outcome import Outcome
+from ..vocabulary.walk import Mapped, Walk
+from .boot import DEFAULT_FEATURES, Booted, boot
+from .event import CallResult, Died, FaultEvent, Returned, Stopped
+from .kernel_memory import KERNEL_ROX
+from .mmu import Mmu
+from .process import Process
+from .run import fault_in, run_call
+from .task import Tasks
+from .unicorn_cpu import UnicornCpu
+
+DEFAULT_RAM = 256 << 20
+DEFAULT_BUDGET = 50_000_000
+"""Instructions between two faults: a copy of 4 MiB by bytes, ten times over; under a second."""
+ENTRY_FRAME = 256
+"""Room at the top of a kernel stack, where a system call's pt_regs would be."""
+U64 = (1 << 64) - 1
+REMEMBERED_FAULTS = 4096
+"""A machine remembers its latest faults; each call's result has all of its own."""
+
+
+class Machine:
+    """
+    A booted kernel that functions can be called in. Make one with `Machine.boot`.
+
+    `events` are the latest faults, `log` the kernel's warnings; `user` is the current process.
+    """
+
+    def __init__(self, booted: Booted, kernel_profile: KernelProfile, features: frozenset[str]) -> None:
+        self.booted, self.profile, self.features = booted, kernel_profile, features
+        self.ram, self.frames, self.tables = booted.ram, booted.frames, booted.tables
+        self.memory, self.area = booted.memory, booted.area
+        self.symbols: SymbolTable = booted.image.symbols
+        self.extables = ExceptionTables(booted.image.exception_table)
+        self.mmu = Mmu(self.ram)
+        # Not the page's first byte: Unicorn looks at the one before the address it is to stop at.
+        self.return_address = self.area.modules_end - PAGE // 2
+        self.memory.map_pages(self.area.modules_end - PAGE, b"\xf4" * PAGE, PAGE, KERNEL_ROX)
+        self.cpu = UnicornCpu(self.ram, self.mmu, replace(booted.state, cr3=booted.init_mm_root))
+        self.cpu.write_many({"gs_base": booted.percpu, "cs": x86_64.KERNEL_CS, "ss": x86_64.KERNEL_DS})
+        self.events: deque[FaultEvent] = deque(maxlen=REMEMBERED_FAULTS)
+        self.log: deque[str] = deque(maxlen=REMEMBERED_FAULTS)
+        self._addresses: dict[str, int] = {}
+        self.tasks = Tasks(booted)
+        self.processes: list[Process] = []
+        self.current = self.spawn("pagefault")
+        self.switch_to(self.current)
+
+    @classmethod
+    def boot(
+        cls,
+        kernel: str | Path | Vmlinux | None = None,
+        *,
+        features: Iterable[str] = DEFAULT_FEATURES,
+        ram: int = DEFAULT_RAM,
+        kernel_profile: KernelProfile | None = None,
+    ) -> Machine:
+        """
+        A machine running `kernel` (a vmlinux; by default the small kernel in this package) on a CPU with `features`
+        (X86_FEATURE_ names in small letters). `kernel_profile` overrides the rules that go with the image's version.
+        """
+        image = kernel if isinstance(kernel, Vmlinux) else Vmlinux.open(kernel or small_kernel())
+        rules = kernel_profile or profile(image.version)
+        chosen = frozenset(features)
+        booted = boot(image, chosen, ram, preallocate_vmalloc=rules.vmalloc_preallocated)
+        return cls(booted, rules, chosen)
+
+    @property
+    def user(self) -> Process:
+        """The current process, whose memory mmap() and its kin change."""
+        return self.current
+
+    @property
+    def faults(self) -> list[Outcome]:
+        """How the latest faults ended."""
+        return [event.decision.outcome for event in self.events]
+
+    def spawn(self, comm: str = "pagefault") -> Process:
+        """
+        A new process: its own top-level table, whose kernel half is a copy of init_mm's as it is now.
+
+        Kernel: arch/x86/mm/pgtable.c pgd_alloc(), pgd_ctor(), v6.1.
+        """
+        root = self.frames.take()
+        kernel_half = self.ram.read(self.booted.init_mm_root + PAGE // 2, PAGE // 2) or b""
+        self.ram.write(root, bytes(PAGE // 2) + kernel_half)
+        process = Process(
+            task=self.tasks.new(root, comm),
+            mm=AddressSpace(root),
+            ram=self.ram,
+            frames=self.frames,
+            tables=self.tables,
+            fault_in=lambda who, address, write: fault_in(self, who, address, write),
+            flush=self.cpu.flush,
+            zero_page=self.booted.zero_page,
+        )
+        self.processes.append(process)
+        return process
+
+    def switch_to(self, process: Process) -> None:
+        """Make `process` current: its table in CR3, its task in the per-CPU area."""
+        self.current = process
+        self.cpu.write("cr3", process.mm.root)
+        self.tasks.make_current(process.task)
+
+    def call(self, function: str | int, *arguments: int, budget: int = DEFAULT_BUDGET, **registers: int) -> int:
+        """
+        Call a function of the kernel in the current process, and return what it returns (rax).
+
+        Arguments go by the System V convention; `registers` sets others by name, for routines with a convention of
+        their own (`machine.call("__get_user_4", rax=pointer)`). Raises DidNotReturn if it does not return.
+        """
+        result = self.run(function, *arguments, budget=budget, **registers)
+        if isinstance(result.end, Returned):
+            return result.end.value
+        raise DidNotReturn(result.function, self.why(result), result=result)
+
+    def run(self, function: str | int, *arguments: int, budget: int = DEFAULT_BUDGET, **registers: int) -> CallResult:
+        """Like `call`, but the whole story: how it ended, whatever that was, with every fault on the way."""
+        if len(arguments) > len(x86_64.ARGUMENT_REGISTERS):
+            raise BadInput("arguments", expected="at most 6 (those passed in registers)", got=str(len(arguments)))
+        start = self.address_of(function) if isinstance(function, str) else function
+        unknown = registers.keys() - set(x86_64.GENERAL_REGISTERS) - {"eflags"}
+        if unknown:
+            raise BadInput("register", expected=", ".join(x86_64.GENERAL_REGISTERS), got=", ".join(sorted(unknown)))
+        self.tasks.make_current(self.current.task)
+        rsp = self.current.task.stack[1] - ENTRY_FRAME - 8
+        self.write(rsp, self.return_address.to_bytes(8, "little"))
+        values = {"eflags": x86_64.EFLAGS_FIXED | x86_64.EFLAGS_IF}
+        values |= zip(x86_64.ARGUMENT_REGISTERS, (argument & U64 for argument in arguments), strict=False)
+        values |= {register: value & U64 for register, value in registers.items()}
+        self.cpu.enter(values | {"rsp": rsp})
+        name = function if isinstance(function, str) else self.symbols.format(function)
+        return run_call(self, name, start, budget)
+
+    def address_of(self, name: str) -> int:
+        """The address of a kernel symbol; asked again and again for the same few functions."""
+        if name not in self._addresses:
+            self._addresses[name] = self.symbols.find(name)
+        return self._addresses[name]
+
+    def why(self, result: CallResult) -> str:
+        """In one line, how a call ended."""
+        match result.end:
+            case Returned(value=value):
+                return f"it returned {value:#x}"
+            case Died(outcome=outcome):
+                last = result.events[-1].fault
+                at = "" if last.address is None else f" at address {last.address:#x}"
+                return f"{outcome}{at}, at {self.symbols.format(last.ip)}"
+            case Stopped(why=why, at=at_ip):
+                return f"{why}, at {self.symbols.format(at_ip)}"
+
+    def context(self, state: CpuState) -> Context:
+        """What the handler may look at, as things stand."""
+        current = self.current
+        return Context(
+            profile=self.profile,
+            cpu=state,
+            memory=self.ram,
+            init_mm_root=self.booted.init_mm_root,
+            mm=current.mm,
+            extables=self.extables,
+            faulthandler_disabled=self.tasks.faulthandler_disabled(current.task),
+            frames=self.frames,
+            zero_page=self.booted.zero_page,
+            stack=current.task.stack,
+        )
+
+    def load_module(self, path: str | Path, name: str) -> None:
+        """
+        Load an ELF linked at module addresses: its pages with their rights, its symbols, its exception table.
+
+        Differs: a real module is relocatable and placed at load time; this one is already linked.
+        """
+        image = Vmlinux.open(path)
+        patches = boot_patches(image, self.features)
+        for segment in image.segments:
+            start = segment.virtual & PAGE_MASK
+            data = bytearray(segment.virtual - start) + segment.data
+            patches.write_into(data, start)
+            length = segment.virtual - start + segment.memory_size
+            self.memory.map_pages(start, bytes(data), length, segment_flags(segment))
+        self._addresses.clear()
+        self.symbols = self.symbols.with_module(image.symbols, name)
+        self.extables = replace(self.extables, others=(*self.extables.others, image.exception_table))
+
+    def kmalloc(self, size: int, content: bytes = b"") -> int:
+        """Zeroed kernel memory in the direct map, starting with `content`; returns its address."""
+        address = self.memory.kmalloc(max(size, len(content), 1))
+        self.write(address, content)
+        return address
+
+    def vmalloc(self, size: int, *, start: int | None = None) -> int:
+        """Kernel memory in vmalloc space, written to the master table only; a guard page follows it."""
+        return self.memory.vmalloc(size, start=start)
+
+    def vfree(self, address: int) -> None:
+        """Give a vmalloc area back, and flush what the CPU still holds of it."""
+        self.memory.vfree(address)
+        self.cpu.flush()
+
+    def read(self, address: int, length: int) -> bytes:
+        """Guest memory, kernel's or user's, whatever the rights on it; user pages are brought in."""
+        if address < self.area.task_size_max:
+            return self.current.read(address, length)
+        return b"".join(self.ram.read(physical, size) or b"" for physical, size in self._kernel_pieces(address, length))
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write guest memory, kernel's or user's, whatever the rights on it."""
+        if address < self.area.task_size_max:
+            self.current.write(address, data)
+            return
+        done = 0
+        for physical, size in self._kernel_pieces(address, len(data)):
+            self.ram.write(physical, data[done : done + size])
+            done += size
+
+    def walk(self, address: int) -> Walk:
+        """The walk of an address through the current process's tables."""
+        state = self.cpu.state()
+        return walk(self.ram, state.root, address, state)
+
+    def read_code(self, address: int) -> bytes:
+        """Up to 15 bytes of code at a linear address: as many as are mapped."""
+        state = self.cpu.state()
+        return read_linear(self.ram, state.root, address, MAX_INSTRUCTION, state)
+
+    def _kernel_pieces(self, address: int, length: int) -> list[tuple[int, int]]:
+        """(physical, size) of each page's part of a range of kernel memory, through the master table."""
+        pieces, state = [], self.cpu.state()
+        while length > 0:
+            size = min(length, PAGE - address % PAGE)
+            match walk(self.ram, self.booted.init_mm_root, address, state).end:
+                case Mapped(physical=physical):
+                    pieces.append((physical, size))
+                case end:
+                    raise BadInput(
+                        "kernel address", expected="a mapped one", got=f"{address:#x} ({type(end).__name__})"
+                    )
+            address, length = address + size, length - size
+        return pieces
+
+
+def segment_flags(segment: Segment) -> int:
+    """Page flags for a segment's rights."""
+    value = KERNEL_ROX if segment.execute else KERNEL_ROX | x86_64.EXECUTE_DISABLE
+    return value | x86_64.WRITABLE if segment.write else value

@@ -1,0 +1,85 @@
+"""
+The MMU: what the CPU asks for each translation it has not cached.
+
+It walks the guest's own tables, checks the access, and writes accessed and dirty bits as hardware does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..arch import x86_64
+from ..arch.x86_64 import CpuState
+from ..memory.ram import Ram
+from ..tables.pagetable import walk
+from ..vocabulary.access import Access, AccessKind
+from ..vocabulary.address import PAGE, PAGE_MASK
+from ..vocabulary.walk import Mapped, Walk
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """A permitted access: the page's physical address, and every right the asking mode has on it for now."""
+
+    frame: int
+    read: bool
+    write: bool
+    fetch: bool
+
+
+class Mmu:
+    """
+    Translates through tables in `ram`.
+
+    A TLB may hold a translation that the tables no longer give, until it is flushed (Intel SDM vol. 3A, 4.10.4). Ours
+    holds none by itself: `hold` puts one in on purpose, for showing what a stale one does. A fault on its page drops
+    it.
+    """
+
+    def __init__(self, ram: Ram) -> None:
+        self._ram = ram
+        self._held: dict[int, Walk] = {}
+
+    def hold(self, address: int, state: CpuState) -> None:
+        """Keep the present translation of this page, whatever becomes of the tables."""
+        self._held[address & PAGE_MASK] = walk(self._ram, state.root, address & PAGE_MASK, state)
+
+    def flush(self) -> None:
+        """Drop what is held: the guest flushed (INVLPG, a write to CR3, CR4 or CR0) or an effect did."""
+        self._held.clear()
+
+    def drop(self, address: int) -> None:
+        """Drop what is held for one page."""
+        self._held.pop(address & PAGE_MASK, None)
+
+    def look(self, address: int, state: CpuState) -> Walk:
+        """The translation the CPU would use."""
+        if self._held and (held := self._held.get(address & PAGE_MASK)):
+            end = held.end
+            if isinstance(end, Mapped):
+                end = replace(end, physical=end.physical | address & PAGE - 1)
+            return replace(held, address=address, end=end)
+        return walk(self._ram, state.root, address, state)
+
+    def translate(self, access: Access, state: CpuState) -> tuple[Walk, Translation | None]:
+        """
+        The walk, and the translation if the access is permitted. Then A and D are set as hardware sets them; the right
+        to write is given only to a page whose D bit is set, so that the first write asks again.
+        """
+        way = self.look(access.address, state)
+        mapped = way.end
+        if not isinstance(mapped, Mapped) or x86_64.violation(mapped, access, state) is not None:
+            return way, None
+        frame = mapped.physical & PAGE_MASK
+        if frame + PAGE > self._ram.size:
+            return way, None
+        held = bool(self._held) and access.address & PAGE_MASK in self._held
+        if not held:
+            for entry, value in x86_64.accessed_dirty(way, access):
+                self._ram.write_u64(entry.physical, value)
+        dirty = mapped.dirty or access.kind is AccessKind.WRITE
+        read, write, fetch = (
+            kind is access.kind or x86_64.violation(mapped, replace(access, kind=kind), state) is None
+            for kind in AccessKind
+        )
+        return way, Translation(frame, read, write and dirty, fetch)

@@ -1,0 +1,188 @@
+"""
+The loop: the CPU runs until an access is refused, the handler decides, the effects are applied, the CPU goes on.
+
+This is the one file in which decisions become changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, assert_never
+
+from ..arch import x86_64
+from ..arch.x86_instruction import writes_what_it_reads
+from ..errors import BadInput
+from ..handler import handle_exception
+from ..handler.handle_mm_fault import handle_mm_fault
+from ..vocabulary.access import AccessKind
+from ..vocabulary.address import PAGE
+from ..vocabulary.effect import (
+    CopyFrame,
+    Effect,
+    FlushPage,
+    GrowStack,
+    ResetFpu,
+    SetRegister,
+    TakeFrame,
+    Warn,
+    WriteEntry,
+    ZeroFrame,
+)
+from ..vocabulary.fault import Fault
+from ..vocabulary.outcome import FixedUp, Oops, OutOfMemory, Signal
+from .cpu import Halted, MemoryFault, OutOfBudget, Reached, Trapped
+from .event import CallEnd, CallResult, Died, FaultEvent, Returned, Stopped
+from .process import Process
+
+if TYPE_CHECKING:
+    from .machine import Machine
+
+SAME_FAULT_LIMIT = 8
+"""A fault that comes back this often with the very same registers will come back for ever."""
+FAULT_LIMIT = 1_000_000
+
+
+def run_call(machine: Machine, function: str, start: int, budget: int) -> CallResult:
+    """
+    Run from `start` until the function returns, dies, or will not get on.
+
+    `budget` bounds the instructions of each stretch between two faults; faults are bounded by FAULT_LIMIT.
+    """
+    events: list[FaultEvent] = []
+    pc, last, repeated = start, None, 0
+    while True:
+        stop = machine.cpu.run(pc, machine.return_address, budget)
+        match stop:
+            case Reached():
+                end: CallEnd = Returned(machine.cpu.read("rax"))
+            case MemoryFault():
+                event = take_fault(machine, stop)
+                if isinstance(event, Stopped):
+                    end = event
+                else:
+                    repeated = repeated + 1 if last and same_again(last, event) else 0
+                    last = event
+                    events.append(event)
+                    pc = event.registers_after["rip"]
+                    ended = consequence(event, repeated, len(events))
+                    if ended is None:
+                        continue
+                    end = ended
+            case Trapped(vector=vector, meaning=meaning):
+                end = Stopped(
+                    f"the CPU raised exception {vector} ({meaning}), which this machine does not serve", pc_of(machine)
+                )
+            case OutOfBudget(budget=spent):
+                end = Stopped(f"out of budget: {spent} instructions without a return", pc_of(machine))
+            case Halted(why=why):
+                end = Stopped(why, pc_of(machine))
+            case _:
+                assert_never(stop)
+        return CallResult(function, end, tuple(events), machine.cpu.registers())
+
+
+def pc_of(machine: Machine) -> int:
+    return machine.cpu.read("rip")
+
+
+def same_again(last: FaultEvent, event: FaultEvent) -> bool:
+    """Did the same instruction fault in the same way with the same registers?"""
+    return last.fault == event.fault
+
+
+def consequence(event: FaultEvent, repeated: int, faults: int) -> CallEnd | None:
+    """What a decided fault means for the call: None to go on."""
+    outcome = event.decision.outcome
+    if isinstance(outcome, Oops | Signal):
+        return Died(outcome)
+    if isinstance(outcome, OutOfMemory):
+        return Stopped(f"out of memory: {outcome.needed} frames needed", event.fault.ip)
+    if repeated >= SAME_FAULT_LIMIT:
+        return Stopped(f"no progress: the same fault came back {repeated} times", event.fault.ip)
+    if faults >= FAULT_LIMIT:
+        return Stopped(f"out of budget: {faults} faults without a return", event.fault.ip)
+    return None
+
+
+def take_fault(machine: Machine, stop: MemoryFault) -> FaultEvent | Stopped:
+    """
+    One refused access: build the fault the CPU raises, let the handler decide, apply what it says, remember it all.
+    """
+    registers = machine.cpu.registers()
+    code = machine.read_code(registers["rip"])
+    access = stop.access
+    if access.kind is AccessKind.READ and writes_what_it_reads(code, access.address, registers):
+        access = replace(access, kind=AccessKind.WRITE)
+    fault = x86_64.fault(stop.walk, access, stop.state, registers)
+    if fault is None:
+        physical = getattr(stop.walk.end, "physical", 0)
+        return Stopped(
+            f"{access.address:#x} is mapped to physical {physical:#x}, where there is no RAM", registers["rip"]
+        )
+    if fault.address is not None:
+        machine.cpu.write("cr2", fault.address)
+        machine.mmu.drop(fault.address)
+    context = machine.context(stop.state)
+    decision = handle_exception(fault, context)
+    for effect in decision.effects:
+        apply(machine, machine.current, effect)
+    if isinstance(decision.outcome, FixedUp):
+        machine.cpu.write("rip", decision.outcome.landing)
+    event = FaultEvent(
+        access=access,
+        fault=fault,
+        state=stop.state,
+        code=code,
+        before=stop.walk,
+        decision=decision,
+        after=context.walk(access.address),
+        registers_after=machine.cpu.registers(),
+        task=(machine.current.task.comm, machine.current.task.pid),
+    )
+    machine.events.append(event)
+    return event
+
+
+def apply(machine: Machine, process: Process, effect: Effect) -> None:
+    """Carry out one effect."""
+    match effect:
+        case TakeFrame(frame=frame):
+            machine.frames.take(frame)
+        case ZeroFrame(frame=frame):
+            machine.ram.fill(frame, PAGE)
+        case CopyFrame(source=source, frame=frame):
+            machine.ram.write(frame, machine.ram.read(source, PAGE) or b"")
+        case WriteEntry(physical=physical, value=value):
+            machine.ram.write_u64(physical, value)
+        case FlushPage():
+            machine.cpu.flush()
+        case GrowStack(old_start=old, new_start=new):
+            vma = process.mm.vmas.vma_lookup(old)
+            if vma is not None:
+                process.mm.vmas.replace(vma, replace(vma, start=new))
+        case SetRegister(name=name, value=value):
+            machine.cpu.write(name, value)
+        case ResetFpu():
+            machine.cpu.reset_fpu()
+        case Warn(text=text):
+            machine.log.append(text)
+        case _:
+            assert_never(effect)
+
+
+def fault_in(machine: Machine, process: Process, address: int, write: bool) -> None:
+    """
+    Bring one page of a process in, as get_user_pages() would: by the fault handler's own decision, without a CPU.
+
+    Kernel: mm/gup.c faultin_page(), v6.1.
+    """
+    state = machine.cpu.state()
+    vma = process.mm.vmas.vma_lookup(address)
+    if vma is None:
+        raise BadInput("user address", expected="one inside a mapped area", got=f"{address:#x}")
+    wanted = Fault("#PF", x86_64.TRAP_PF, 0, address, 0, {}, user_mode=True, write=write)
+    answer = handle_mm_fault(wanted, machine.context(state), process.mm, vma, ())
+    if isinstance(answer.outcome, OutOfMemory):
+        raise BadInput("user page", expected="a free frame of RAM to put it in", got="none left; boot with more RAM")
+    for effect in answer.effects:
+        apply(machine, process, effect)

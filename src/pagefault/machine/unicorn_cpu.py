@@ -1,0 +1,299 @@
+"""
+The CPU: Unicorn (QEMU's TCG as a library), asked to leave translation to us. The only file that knows unicorn.
+
+In UC_TLB_VIRTUAL mode Unicorn calls a hook for each translation it has not cached. The hook answers, or refuses: then
+emu_start() returns with the instruction pointer at the instruction, none of it done, and the machine decides.
+
+Unicorn caches what the hook answered, separately for user mode, kernel mode and kernel mode with EFLAGS.AC set, and
+drops it all on writes to CR0, CR3 and CR4, on INVLPG (that page) and on WRPKRU; so no answer outlives what it went by.
+Keeping AC apart needs a CPU model that has SMAP. PKRU is not among Unicorn's registers: it is read and set in the CPU's
+saved context, and matters only while CR4.PKE is on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from array import array
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import unicorn
+from unicorn import x86_const as uc_x86
+from unicorn.unicorn_py3.unicorn import uclib
+
+from ..arch import x86_64
+from ..arch.x86_64 import CpuState
+from ..errors import Unsupported
+from ..memory.ram import Ram
+from ..vocabulary.access import Access, AccessKind
+from ..vocabulary.address import PAGE, PAGE_MASK
+from ..vocabulary.walk import Mapped
+from .cpu import Halted, MemoryFault, OutOfBudget, Reached, Stop, Trapped
+from .mmu import Mmu
+
+KINDS = {
+    unicorn.UC_MEM_READ: AccessKind.READ,
+    unicorn.UC_MEM_WRITE: AccessKind.WRITE,
+    unicorn.UC_MEM_FETCH: AccessKind.FETCH,
+}
+SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs")
+REGISTERS = (
+    *x86_64.GENERAL_REGISTERS,
+    *("rip", "eflags", "fs_base", "gs_base", "cr0", "cr2", "cr3", "cr4"),
+    *SEGMENTS,
+)
+NUMBERS = {name: getattr(uc_x86, f"UC_X86_REG_{name.upper()}") for name in REGISTERS}
+NUMBERS["eflags"] = uc_x86.UC_X86_REG_RFLAGS
+MSR_EFER = 0xC000_0080
+ENGINE_SIZE = 1 << 14
+"""More than a Unicorn engine's own structure takes."""
+TRAPS = {
+    0: "divide error",
+    1: "debug",
+    3: "int3",
+    4: "overflow",
+    5: "bound range",
+    6: "invalid opcode",
+    8: "double fault",
+}
+FETCH_STATE = ("cr0", "cr3", "cr4", "eflags", "cs")
+
+
+class RegisterBatch:
+    """
+    Reads or writes a fixed set of registers in one call, by buffers made once: this is on the path of every fault.
+    """
+
+    def __init__(self, handle: Any, names: tuple[str, ...]) -> None:
+        self._handle, self._names = handle, names
+        count = len(names)
+        self._count = ctypes.c_int(count)
+        self._numbers = (ctypes.c_int * count)(*(NUMBERS[name] for name in names))
+        self._values = (ctypes.c_uint64 * count)()
+        size, base = ctypes.sizeof(ctypes.c_uint64), ctypes.addressof(self._values)
+        self._pointers = (ctypes.c_void_p * count)(*(base + size * index for index in range(count)))
+
+    def values(self) -> list[int]:
+        # Selectors are 16 bits wide in Unicorn: it writes only as much, so the rest must be clear.
+        ctypes.memset(self._values, 0, ctypes.sizeof(self._values))
+        uclib.uc_reg_read_batch(self._handle, self._numbers, self._pointers, self._count)
+        return list(self._values)
+
+    def read(self) -> dict[str, int]:
+        return dict(zip(self._names, self.values(), strict=True))
+
+    def write(self, values: Mapping[str, int]) -> None:
+        """Set them all; those that `values` leaves out become 0."""
+        for index, name in enumerate(self._names):
+            self._values[index] = values.get(name, 0)
+        uclib.uc_reg_write_batch(self._handle, self._numbers, self._pointers, self._count)
+
+
+@cache
+def pkru_offset() -> int:
+    """
+    Where PKRU lies in a saved context: Unicorn's register interface lacks it. Found by running WRPKRU with two values,
+    on a CPU made for that.
+    """
+    uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+    uc.ctl_set_cpu_model(uc_x86.UC_CPU_X86_ICELAKE_SERVER)
+    uc.mem_map(0, PAGE)
+    uc.mem_write(0, b"\x0f\x01\xef\x31\xc0")  # wrpkru; xor %eax,%eax
+    uc.reg_write(uc_x86.UC_X86_REG_CR4, x86_64.CR4_PKE)
+    found = set()
+    for value in (0x5A3C_9617, 0xA1C3_69E8):
+        uc.reg_write(uc_x86.UC_X86_REG_EAX, value)
+        uc.emu_start(0, 5)
+        saved = uc.context_save()
+        context = ctypes.string_at(saved.context, saved.size)
+        found.add((context.find(value.to_bytes(4, "little")), context.count(value.to_bytes(4, "little"))))
+    if len(found) != 1 or (offset := found.pop())[1] != 1:
+        raise Unsupported("PKRU", why=f"it is not where it can be found in a context of unicorn {unicorn.__version__}")
+    return offset[0]
+
+
+def pkru_in(saved: Any) -> ctypes.c_uint32:
+    """PKRU in a saved context, which must outlive what is returned."""
+    return ctypes.c_uint32.from_address((saved.context.value or 0) + pkru_offset())
+
+
+class UnicornCpu:
+    """One x86-64 CPU in long mode over `ram`, translating through `mmu`."""
+
+    def __init__(self, ram: Ram, mmu: Mmu, state: CpuState) -> None:
+        self._mmu, self._ram = mmu, ram
+        self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+        self._uc.ctl_set_cpu_model(uc_x86.UC_CPU_X86_ICELAKE_SERVER)
+        self._uc.ctl_set_tlb_mode(unicorn.UC_TLB_VIRTUAL)
+        self._uc.mem_map_ptr(0, ram.size, unicorn.UC_PROT_ALL, ram.host_address)
+        self._all = RegisterBatch(self._uc._uch, REGISTERS)
+        self._entry = RegisterBatch(self._uc._uch, (*x86_64.GENERAL_REGISTERS, "eflags"))
+        self._deciding = RegisterBatch(self._uc._uch, FETCH_STATE)
+        self._fixed = state
+        self._invalid_address = ctypes.c_uint64.from_address(handle_of(self._uc) + invalid_address_offset())
+        self._refused: MemoryFault | None = None
+        self._trapped: Trapped | None = None
+        self._error: Exception | None = None
+        self._uc.hook_add(unicorn.UC_HOOK_TLB_FILL, self._fill)
+        self._uc.hook_add(unicorn.UC_HOOK_INTR, self._interrupt)
+        self._uc.msr_write(MSR_EFER, state.efer)
+        self.write_many({"cr0": state.cr0, "cr3": state.cr3, "cr4": state.cr4, "eflags": state.eflags})
+        if state.pke:
+            self.write("pkru", state.pkru)
+
+    def run(self, start: int, until: int, budget: int) -> Stop:
+        self._refused = self._trapped = self._error = None
+        try:
+            self._uc.emu_start(start, until, count=budget)
+        except unicorn.UcError as error:
+            if self._error is not None:
+                raise self._error from None
+            return self._exact(self._refused) if self._refused else self._gave_up(error)
+        if self._error is not None:
+            raise self._error
+        if self._trapped is not None:
+            return self._trapped
+        at = self.read("rip")
+        if at == until:
+            return Reached()
+        if self._ram_byte_before(at) == 0xF4:
+            return Halted("the CPU executed HLT")
+        return OutOfBudget(budget)
+
+    def registers(self) -> dict[str, int]:
+        return self._all.read()
+
+    def read(self, name: str) -> int:
+        if name == "pkru":
+            saved = self._uc.context_save()
+            return pkru_in(saved).value
+        return int(self._uc.reg_read(NUMBERS[name]))
+
+    def write(self, name: str, value: int) -> None:
+        if name == "pkru":
+            saved = self._uc.context_save()
+            pkru_in(saved).value = value
+            self._uc.context_restore(saved)
+        else:
+            self._uc.reg_write(NUMBERS[name], value)
+        if name in ("cr0", "cr3", "cr4", "pkru"):
+            self.flush()
+
+    def write_many(self, values: Mapping[str, int]) -> None:
+        for name, value in values.items():
+            self.write(name, value)
+
+    def enter(self, values: Mapping[str, int]) -> None:
+        self._entry.write(values)
+
+    def state(self) -> CpuState:
+        cr0, cr3, cr4, eflags, cs = self._deciding.values()
+        fixed = self._fixed
+        pkru = self.read("pkru") if cr4 & x86_64.CR4_PKE else fixed.pkru
+        return CpuState(cr0, cr3, cr4, fixed.efer, eflags, cs & 3, pkru, fixed.pkrs, fixed.maxphyaddr, fixed.pages_1g)
+
+    def flush(self) -> None:
+        self._mmu.flush()
+        self._uc.ctl(unicorn.unicorn_const.UC_CTL_TLB_FLUSH, unicorn.unicorn_const.UC_CTL_IO_WRITE)
+
+    def reset_fpu(self) -> None:
+        self._uc.reg_write(uc_x86.UC_X86_REG_FPCW, 0x37F)
+        self._uc.reg_write(uc_x86.UC_X86_REG_FPSW, 0)
+        self._uc.reg_write(uc_x86.UC_X86_REG_FPTAG, 0xFFFF)
+        self._uc.reg_write(uc_x86.UC_X86_REG_MXCSR, 0x1F80)
+        for index in range(16):
+            self._uc.reg_write(uc_x86.UC_X86_REG_XMM0 + index, 0)
+
+    def _fill(self, _uc: Any, address: int, kind: int, result: Any, _data: Any) -> bool:
+        """Unicorn's question: where is `address`, and what is permitted there?"""
+        try:
+            state = self.state()
+            access = Access(address, KINDS[kind], user=state.cpl == 3)
+            walk, translation = self._mmu.translate(access, state)
+            if translation is None:
+                # Only once emu_start() is back is the exact address known.
+                self._refused = MemoryFault(access, walk, state)
+                return False
+            result.paddr = translation.frame
+            result.perms = (
+                (unicorn.UC_PROT_READ if translation.read else 0)
+                | (unicorn.UC_PROT_WRITE if translation.write else 0)
+                | (unicorn.UC_PROT_EXEC if translation.fetch else 0)
+            )
+            return True
+        except Exception as error:  # noqa: BLE001 -- ctypes would print it and go on with garbage; run() raises it
+            self._error = error
+            return False
+
+    def _exact(self, stop: MemoryFault) -> MemoryFault:
+        """A refused access with its exact address instead of its page's."""
+        address = self._invalid_address.value
+        if address & PAGE_MASK != stop.access.address & PAGE_MASK:
+            return stop
+        end = stop.walk.end
+        if isinstance(end, Mapped):
+            end = replace(end, physical=end.physical | address & PAGE - 1)
+        return MemoryFault(
+            replace(stop.access, address=address), replace(stop.walk, address=address, end=end), stop.state
+        )
+
+    def _interrupt(self, uc: Any, vector: int, _data: Any) -> None:
+        self._trapped = Trapped(vector, TRAPS.get(vector, f"exception or interrupt {vector}"))
+        uc.emu_stop()
+
+    def _gave_up(self, error: unicorn.UcError) -> Stop:
+        if error.errno == unicorn.UC_ERR_INSN_INVALID:
+            return Trapped(x86_64.TRAP_UD, TRAPS[x86_64.TRAP_UD])
+        return Halted(f"the emulator stopped: {error}")
+
+    def _ram_byte_before(self, address: int) -> int | None:
+        way = self._mmu.look(address - 1, self.state())
+        physical = getattr(way.end, "physical", None)
+        byte = self._ram.read(physical, 1) if physical is not None else None
+        return byte[0] if byte else None
+
+
+@cache
+def invalid_address_offset() -> int:
+    """
+    Where a Unicorn engine notes the exact address of the access it could not do.
+
+    The fill hook is told only the page, and no call tells the rest, but CR2 is the exact address. So one engine is made
+    to fail at two addresses that occur nowhere else, and its memory is searched for them.
+    """
+    uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+    uc.ctl_set_tlb_mode(unicorn.UC_TLB_VIRTUAL)
+    uc.mem_map(0, PAGE)
+    uc.mem_write(0, bytes.fromhex("488b07"))  # mov (%rdi), %rax
+
+    def fill(_uc: Any, address: int, _kind: int, result: Any, _data: Any) -> bool:
+        result.paddr, result.perms = 0, unicorn.UC_PROT_ALL
+        return address == 0
+
+    uc.hook_add(unicorn.UC_HOOK_TLB_FILL, fill)
+    found: set[int] | None = None
+    for magic in (0x1234_5678_9ABC, 0x7EDC_BA98_7655):
+        uc.reg_write(uc_x86.UC_X86_REG_RDI, magic)
+        with contextlib.suppress(unicorn.UcError):
+            uc.emu_start(0, 3)
+        with open(
+            "/proc/self/mem", "rb", buffering=0
+        ) as memory:  # not through a pointer: this may run past the engine's end
+            words = array("Q", os.pread(memory.fileno(), ENGINE_SIZE, handle_of(uc)))
+        here = {8 * index for index, word in enumerate(words) if word == magic}
+        found = here if found is None else found & here
+    if not found:
+        raise Unsupported(
+            f"unicorn {unicorn.__version__}", why="it keeps no exact fault address; install unicorn 2.1.4"
+        )
+    return min(found)
+
+
+def handle_of(uc: unicorn.Uc) -> int:
+    """The engine's address in this process."""
+    return ctypes.cast(uc._uch, ctypes.c_void_p).value or 0
