@@ -60,9 +60,13 @@ CallEnd = Returned | Died | Stopped
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """One call of one function: how it ended, every fault on the way, and the registers it left."""
+    """
+    One call of one function: the registers that were set for it (its arguments, in order), how it ended, every fault on
+    the way, and the registers it left.
+    """
 
     function: str
+    arguments: dict[str, int]
     end: CallEnd
     events: tuple[FaultEvent, ...]
     registers: dict[str, int]

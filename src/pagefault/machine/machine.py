@@ -156,12 +156,11 @@ class Machine:
         self.tasks.make_current(self.current.task)
         rsp = self.current.task.stack[1] - ENTRY_FRAME - 8
         self.write(rsp, self.return_address.to_bytes(8, "little"))
-        values = {"eflags": x86_64.EFLAGS_FIXED | x86_64.EFLAGS_IF}
-        values |= zip(x86_64.ARGUMENT_REGISTERS, (argument & U64 for argument in arguments), strict=False)
-        values |= {register: value & U64 for register, value in registers.items()}
-        self.cpu.enter(values | {"rsp": rsp})
+        given = {name: value & U64 for name, value in zip(x86_64.ARGUMENT_REGISTERS, arguments, strict=False)}
+        given |= {name: value & U64 for name, value in registers.items()}
+        self.cpu.enter({"eflags": x86_64.EFLAGS_FIXED | x86_64.EFLAGS_IF, **given, "rsp": rsp})
         name = function if isinstance(function, str) else self.symbols.format(function)
-        return run_call(self, name, start, budget)
+        return run_call(self, name, given, start, budget)
 
     def address_of(self, name: str) -> int:
         """The address of a kernel symbol; asked again and again for the same few functions."""

@@ -70,13 +70,13 @@ class Mmu:
         mapped = way.end
         if not isinstance(mapped, Mapped) or x86_64.violation(mapped, access, state) is not None:
             return way, None
-        frame = mapped.physical & PAGE_MASK
-        if frame + PAGE > self._ram.size:
-            return way, None
         held = bool(self._held) and access.address & PAGE_MASK in self._held
         if not held:
             for entry, value in x86_64.accessed_dirty(way, access):
                 self._ram.write_u64(entry.physical, value)
+        frame = mapped.physical & PAGE_MASK
+        if frame + PAGE > self._ram.size:
+            return way, None
         dirty = mapped.dirty or access.kind is AccessKind.WRITE
         read, write, fetch = (
             kind is access.kind or x86_64.violation(mapped, replace(access, kind=kind), state) is None

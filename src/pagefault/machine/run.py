@@ -42,7 +42,7 @@ SAME_FAULT_LIMIT = 8
 FAULT_LIMIT = 1_000_000
 
 
-def run_call(machine: Machine, function: str, start: int, budget: int) -> CallResult:
+def run_call(machine: Machine, function: str, arguments: dict[str, int], start: int, budget: int) -> CallResult:
     """
     Run from `start` until the function returns, dies, or will not get on.
 
@@ -78,7 +78,7 @@ def run_call(machine: Machine, function: str, start: int, budget: int) -> CallRe
                 end = Stopped(why, pc_of(machine))
             case _:
                 assert_never(stop)
-        return CallResult(function, end, tuple(events), machine.cpu.registers())
+        return CallResult(function, arguments, end, tuple(events), machine.cpu.registers())
 
 
 def pc_of(machine: Machine) -> int:

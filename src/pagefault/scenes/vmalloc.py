@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..arch.x86_eras import profile
 from ..vocabulary.address import PAGE
+from ..vocabulary.walk import NotPresent
 from .bugs import BUG
 from .stage import Stage, scene
 
@@ -12,10 +13,12 @@ LAST_WITH_FAULTING = (5, 7)
 
 
 def far_area(stage: Stage) -> int:
-    """An area in a part of vmalloc space that no process's table has an entry for, as the first one there would be."""
-    top_level_reach = 1 << stage.machine.tables.levels[0].shift
-    start = (stage.machine.area.vmalloc_start // top_level_reach + 2) * top_level_reach
-    return stage.machine.vmalloc(PAGE, start=start)
+    """An area in the first part of vmalloc space that this process's table has no entry for, or else in the last part."""
+    machine = stage.machine
+    reach = 1 << machine.tables.levels[0].shift
+    starts = range(machine.area.vmalloc_start // reach * reach + reach, machine.area.vmalloc_end - reach, reach)
+    empty = (start for start in starts if machine.walk(start).end == NotPresent("pgd"))
+    return machine.vmalloc(PAGE, start=next(empty, starts[-1]))
 
 
 @scene("vmalloc-other", "vmalloc memory touched from another process, up to Linux 5.7", VMALLOC)

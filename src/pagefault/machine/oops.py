@@ -1,0 +1,296 @@
+"""
+The oops of a live machine: what the kernel would print about a fault that nothing repaired.
+
+Ask right after the call that died: the stack, the page tables and the code are read as they are now.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, TextIO
+
+from ..arch import x86_64
+from ..errors import Absent, Unsupported
+from ..evidence.oops_report import (
+    ControlRegisters,
+    CorruptedPageTable,
+    DieLine,
+    OopsReport,
+    PageFaultWords,
+    PageTableWords,
+    Preface,
+    RegisterFrame,
+    StackGuard,
+    StackTrace,
+    TaskLine,
+    TraceLine,
+    style,
+    taint_letters,
+)
+from ..evidence.oops_writing import EPILOGUE_SIZE, PROLOGUE_SIZE, write
+from ..tables.frames import Interrupted, Stack, stack_trace
+from ..tables.orc import OrcTable, OrcTables
+from ..tables.pagetable import ENTRIES, read_linear
+from ..vocabulary.address import PAGE
+from ..vocabulary.outcome import Oops
+from ..vocabulary.walk import Mapped
+from .event import FaultEvent
+
+if TYPE_CHECKING:
+    from .machine import Machine
+
+HARDWARE = "pagefault, an x86-64 machine emulated by Unicorn"
+EFLAGS_RF = 1 << 16
+"""Set in the copy that a fault pushes. Manual: Intel SDM vol. 3B, 17.3.1.1."""
+GENERAL_PROTECTION = "general protection fault"
+BAD_PAGE_TABLE, GUARD_PAGE, PAGE_FAULT = "Bad pagetable", "stack guard page", "Oops"
+
+
+def print_oops(machine: Machine, event: FaultEvent, file: TextIO | None = None) -> None:
+    """Print what the kernel would have printed about `event`."""
+    (file or sys.stdout).write(write(oops_of(machine, event)))
+
+
+def oops_of(machine: Machine, event: FaultEvent, number: int | None = None) -> OopsReport:
+    """
+    The oops that `event` ended in. It is the `number`th since boot; by default, as many as the machine remembers.
+
+    Errors: Unsupported if `event` did not end in an oops.
+
+    Kernel: arch/x86/mm/fault.c page_fault_oops(), pgtable_bad(); arch/x86/kernel/traps.c handle_stack_overflow(),
+    exc_general_protection(), v6.1.
+    Differs: user code that is stopped by a supervisor's access is not met here, nor an oops on any stack but a task's.
+    """
+    outcome = event.decision.outcome
+    if not isinstance(outcome, Oops) or outcome.reason.startswith("Kernel panic"):
+        raise Unsupported(f"the oops of {outcome}", why="the kernel prints something else, or nothing")
+    earlier = [each for each in machine.events if isinstance(each.decision.outcome, Oops)]
+    first = earlier[0] if earlier else event
+    number = number or next((i for i, each in enumerate(earlier, 1) if each is event), len(earlier) + 1)
+    what = what_died(outcome.reason)
+    modules = loaded_modules(machine)
+    frame, read_fault = register_frame(machine, event)
+    summary, summary_read_fault = register_frame(machine, first)
+    cr2 = event.fault.registers["cr2"] if event.fault.address is None else event.fault.address
+    control = control_registers(event, cr2 if read_fault is None else read_fault)
+    again = control if summary_read_fault is None else replace(control, cr2=summary_read_fault)
+    return OopsReport(
+        style=style(machine.booted.image.version),
+        preface=preface(machine, event, what),
+        die=DieLine(what, 0 if what == GUARD_PAGE else event.fault.error_code & 0xFFFF, number, configuration(machine)),
+        task=task_line(machine, event, number, modules),
+        hardware=HARDWARE,
+        notes=(),
+        frame=frame,
+        control=control,
+        user_bases=None,
+        trace=call_trace(machine, event),
+        modules=tuple(f"{name}({module_taints(machine)})" for name in modules),
+        cr2=event.fault.address if what == PAGE_FAULT else None,
+        end_trace=0,
+        summary=(summary, again),
+    )
+
+
+def what_died(reason: str) -> str:
+    """The start of the die line, from the handler's reason."""
+    if GENERAL_PROTECTION in reason or reason == BAD_PAGE_TABLE:
+        return reason
+    return GUARD_PAGE if reason.startswith(GUARD_PAGE) else PAGE_FAULT
+
+
+def preface(machine: Machine, event: FaultEvent, what: str) -> Preface | None:
+    """The lines before the die line. A #GP has none."""
+    fault, address = event.fault, event.fault.address
+    if address is None:
+        return None
+    if what == GUARD_PAGE:
+        return StackGuard("TASK", address, *stack_of(machine, event))
+    tables = page_table_words(machine, event)
+    if what == BAD_PAGE_TABLE:
+        return CorruptedPageTable(event.task[0], address, tables)
+    return PageFaultWords(address, fault.error_code, tables, execute=execute_words(event))
+
+
+def execute_words(event: FaultEvent) -> str | None:
+    """
+    What stopped a fetch from a page that is there: "nx", "smep", or neither.
+
+    Kernel: arch/x86/mm/fault.c show_fault_oops(), v6.12. Differs: v6.1 looks for NX in the last entry only.
+    """
+    end = event.before.end
+    if not event.fault.fetch or not isinstance(end, Mapped):
+        return None
+    if not end.executable:
+        return "nx"
+    return "smep" if event.state.smep and event.before.entries[0].value & x86_64.USER else None
+
+
+def page_table_words(machine: Machine, event: FaultEvent) -> PageTableWords:
+    """
+    The entries on the way to the faulting address. With four levels the p4d is the pgd once more, and counts as the
+    first that may be absent. What the CPU takes for reserved bits does not stop the kernel here.
+
+    Kernel: arch/x86/mm/fault.c dump_pagetable(); arch/x86/include/asm/pgtable.h pgd_present(), p4d_offset(), v6.1.
+    """
+    address, cpu = event.fault.address or 0, event.state
+    entries: list[tuple[str, int]] = []
+    table = cpu.root
+    for level in x86_64.geometry(cpu).levels:
+        value = machine.ram.read_u64(table + (address >> level.shift & ENTRIES - 1) * 8)
+        if value is None:
+            return PageTableWords(tuple(entries), bad=True)
+        entries.append((level.name.upper(), value))
+        if level.name == "pgd" and not cpu.la57:
+            entries.append(("P4D", value))
+        if not value & x86_64.PRESENT or x86_64.is_leaf(level, value):
+            break
+        table = value & x86_64.PHYSICAL_MASK
+    return PageTableWords(tuple(entries))
+
+
+def configuration(machine: Machine) -> tuple[str, ...]:
+    """
+    How the kernel was built, from its banner and its symbols. There is no page-table isolation in this machine.
+
+    Kernel: arch/x86/kernel/dumpstack.c __die_header(); init/Makefile (UTS_VERSION), v6.1.
+    """
+    version, symbols = machine.booted.image.banner.partition(" #")[2].split(), machine.booted.image.symbols
+    preempt = "PREEMPT_RT" if "PREEMPT_RT" in version else "PREEMPT"
+    words = {
+        preempt: any(word.startswith("PREEMPT") for word in version),
+        "SMP": "SMP" in version,
+        "KASAN": symbols.get("kasan_report") is not None,
+        "NOPTI": symbols.get("pti_init") is not None,
+    }
+    return tuple(word for word, present in words.items() if present)
+
+
+def task_line(machine: Machine, event: FaultEvent, number: int, modules: tuple[str, ...]) -> TaskLine:
+    """
+    Debian adds its package's version to the line. All tasks are root's.
+
+    Kernel: lib/dump_stack.c dump_stack_print_info(), v6.1; kernel/panic.c add_taint(): an oops, a warning and a module
+    from outside each leave a letter.
+    """
+    banner = machine.booted.image.banner
+    release, number_of_build = banner.split()[2], re.search(r" (#\S+)", banner)
+    package = re.search(r"#.* (Debian \S+)", banner)
+    build = (number_of_build[1] if number_of_build else "") + (f"  {package[1]}" if package else "")
+    letters = ("D" if number > 1 else "") + ("W" if machine.log else "") + (module_taints(machine) if modules else "")
+    comm, pid = event.task
+    return TaskLine(0, pid, comm, release, build, taint_letters(letters))
+
+
+def loaded_modules(machine: Machine) -> tuple[str, ...]:
+    """The names of the modules, the latest first. Each has an exception table, and its symbols know its name."""
+    found = [machine.symbols.at(next(iter(table)).insn) for table in reversed(machine.extables.others)]
+    return tuple(symbol.module for symbol in found if symbol is not None and symbol.module is not None)
+
+
+def module_taints(machine: Machine) -> str:
+    """Ours are out of tree, and unsigned where that matters. Kernel: kernel/module/main.c load_module(), v6.1."""
+    return "OE" if machine.booted.image.symbols.get("mod_verify_sig") is not None else "O"
+
+
+def register_frame(machine: Machine, event: FaultEvent) -> tuple[RegisterFrame, int | None]:
+    """
+    The interrupted registers and the code around them; and where reading that code faulted, if it did.
+
+    The bytes are copied by copy_from_kernel_nofault(), which does not try what is not the kernel's (then nothing
+    faults) and otherwise fails at the first byte that is not mapped (then CR2 has its address).
+
+    Kernel: arch/x86/kernel/dumpstack.c copy_code(), show_opcodes(); arch/x86/mm/maccess.c, v6.1.
+    """
+    registers, cpu = event.fault.registers, event.state
+    ip, start = registers["rip"], registers["rip"] - PROLOGUE_SIZE & x86_64.U64
+    size, code, fault = PROLOGUE_SIZE + 1 + EPILOGUE_SIZE, b"", None
+    vsyscall = start & -PAGE == x86_64.VSYSCALL
+    if start >= x86_64.address_map(cpu).task_size_max + PAGE and x86_64.canonical(start, cpu) and not vsyscall:
+        code = read_linear(machine.ram, cpu.root, start, size, cpu)
+        fault = start + len(code) if len(code) < size else None
+    frame = RegisterFrame(
+        cs=registers["cs"],
+        where=machine.symbols.format(ip),
+        ss=registers["ss"],
+        eflags=registers["eflags"] | EFLAGS_RF,
+        values={name: registers[name] for name in x86_64.GENERAL_REGISTERS},
+        code=code if len(code) == size else None,
+        code_at=start if len(code) < size else None,
+    )
+    return frame, fault
+
+
+def control_registers(event: FaultEvent, cr2: int) -> ControlRegisters:
+    """Differs: MSR_KERNEL_GS_BASE, the user's GS base, is always 0."""
+    registers, cpu = event.fault.registers, event.state
+    return ControlRegisters(
+        fs_base=registers["fs_base"],
+        fs=registers["fs"],
+        gs_base=registers["gs_base"],
+        gs=registers["gs"],
+        kernel_gs_base=0,
+        ds=registers["ds"],
+        es=registers["es"],
+        cr0=cpu.cr0,
+        cr2=cr2,
+        cr3=cpu.cr3,
+        cr4=cpu.cr4,
+        pkru=cpu.pkru if cpu.pke else None,
+    )
+
+
+def stack_of(machine: Machine, event: FaultEvent) -> tuple[int, int]:
+    """The kernel stack (low, high) of the task that faulted."""
+    tasks = (process.task for process in machine.processes if process.task.pid == event.task[1])
+    return next(tasks, machine.current.task).stack
+
+
+def call_trace(machine: Machine, event: FaultEvent) -> tuple[StackTrace, ...]:
+    """
+    The task's stack, as far as it goes: the machine calls functions directly, so there is no system call at its end.
+    """
+    registers, (low, high) = event.fault.registers, stack_of(machine, event)
+    start = registers["rsp"] if low <= registers["rsp"] < high else low
+    stack = Stack(low, high, start, read_linear(machine.ram, event.state.root, start, high - start, event.state))
+    lines: list[TraceLine | RegisterFrame] = []
+    for found in stack_trace(registers, stack, orc_tables(machine).find, partial(is_text, machine)):
+        if isinstance(found, Interrupted):
+            raise Unsupported("an interrupted frame on the stack", why="this machine takes no interrupts")
+        lines.append(TraceLine(machine.symbols.format(found.address), found.reliable))
+    return (StackTrace("TASK", tuple(lines)),)
+
+
+def is_text(machine: Machine, address: int) -> bool:
+    """
+    Is it an address of the kernel's code, or of a module's?
+
+    Kernel: kernel/extable.c kernel_text_address(), v6.1. Differs: code made at run time (BPF, kprobes) does not exist.
+    """
+    image = machine.booted.image
+    if any(first <= address < last for first, last in image.executable):
+        return True
+    symbol = machine.symbols.at(address)
+    if symbol is None or symbol.module is None:
+        return False
+    end = machine.walk(address).end
+    return isinstance(end, Mapped) and end.executable
+
+
+def orc_tables(machine: Machine) -> OrcTables:
+    """
+    The kernel's ORC table. Without one, and in modules (ours have none), frame pointers are followed instead.
+    """
+    image = machine.booted.image
+    try:
+        ip = image.between(".orc_unwind_ip", "__start_orc_unwind_ip", "__stop_orc_unwind_ip")
+        entries = image.between(".orc_unwind", "__start_orc_unwind", "__stop_orc_unwind")
+    except Absent:
+        return OrcTables(())
+    if ip is None or entries is None:
+        return OrcTables(())
+    start, end = image.executable[0][0], max(last for _, last in image.executable)
+    return OrcTables([OrcTable(ip[0], bytes(ip[1]), bytes(entries[1]), start=start, end=end, where=str(image.path))])

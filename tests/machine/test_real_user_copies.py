@@ -1,0 +1,106 @@
+"""
+Debian's own user-copy routines, on the machine: every length at every distance from the end of a mapped page.
+
+The contract is that of include/linux/uaccess.h: the return value is the number of bytes not copied, exactly; what was
+reported as copied was copied; nothing else changes, but copy_from_user() zeroes the tail of its destination.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pagefault import PAGE, Machine
+from pagefault.machine.event import Returned
+from pagefault.vocabulary.outcome import FixedUp
+
+LONGEST = 256
+FEATURES = {
+    "none": {"nx"},
+    "smap": {"nx", "smep", "smap"},
+    "rep_good": {"nx", "smep", "smap", "rep_good"},
+    "erms": {"nx", "smep", "smap", "rep_good", "erms"},
+    "fsrm,la57": {"nx", "smep", "smap", "rep_good", "erms", "fsrm", "la57"},
+}
+USER = bytes(range(1, 252)) * 17
+KERNEL = bytes(range(251, 0, -1)) * 3
+MINUS_EFAULT = -14 & (1 << 64) - 1
+AC = 1 << 18
+
+
+class Bench:
+    """A booted kernel, one user page with a hole behind it, and a kernel buffer."""
+
+    def __init__(self, kernel: Path, features: set[str]) -> None:
+        self.machine = Machine.boot(kernel, features=features)
+        start = self.machine.user.mmap(2 * PAGE, content=USER[:PAGE])
+        self.machine.user.munmap(start + PAGE, PAGE)
+        self.end = start + PAGE
+        self.buffer = self.machine.kmalloc(1024)
+        mapped = self.machine.walk(start).end
+        self.user_page = self.machine.ram.view(mapped.physical, PAGE)  # type: ignore[union-attr]
+        self.kernel_buffer = self.machine.ram.view(self.buffer - self.machine.area.page_offset, 1024)
+
+    def call(self, function: str, *arguments: int, **registers: int) -> dict[str, int]:
+        """Call, and hold every fault to have been fixed up and the AC window to be closed again."""
+        result = self.machine.run(function, *arguments, **registers)
+        assert isinstance(result.end, Returned), (function, arguments, self.machine.why(result))
+        assert all(isinstance(event.decision.outcome, FixedUp) for event in result.events)
+        assert not result.registers["eflags"] & AC, "the routine left its user-access window open"
+        return result.registers
+
+
+@pytest.fixture(scope="module", params=FEATURES)
+def bench_61(request: pytest.FixtureRequest, vmlinux_61: Path) -> Bench:
+    return Bench(vmlinux_61, FEATURES[request.param])
+
+
+@pytest.fixture(scope="module", params=FEATURES)
+def bench_612(request: pytest.FixtureRequest, vmlinux_612: Path) -> Bench:
+    return Bench(vmlinux_612, FEATURES[request.param])
+
+
+def cases() -> Iterator[tuple[int, int]]:
+    """Every (length, distance from the end of the page)."""
+    for distance in range(LONGEST + 1):
+        for length in range(LONGEST + 1):
+            yield length, distance
+
+
+def copies_from_user(bench: Bench, expected: dict[tuple[int, int], int]) -> None:
+    for length, distance in cases():
+        bench.kernel_buffer[: LONGEST + 8] = KERNEL[: LONGEST + 8]
+        left = bench.call("_copy_from_user", bench.buffer, bench.end - distance, length)["rax"]
+        assert left == expected.get((length, distance), max(0, length - distance)), (length, distance, left)
+        done = length - left
+        got = bytes(bench.kernel_buffer[: LONGEST + 8])
+        page = bytes(bench.user_page[PAGE - distance : PAGE - distance + done])
+        assert got == page + bytes(left) + KERNEL[length : LONGEST + 8], (length, distance)
+
+
+def copies_to_user(bench: Bench, expected: dict[tuple[int, int], int]) -> None:
+    bench.kernel_buffer[: LONGEST + 8] = KERNEL[: LONGEST + 8]
+    for length, distance in cases():
+        bench.user_page[:] = USER[:PAGE]
+        left = bench.call("_copy_to_user", bench.end - distance, bench.buffer, length)["rax"]
+        assert left == expected.get((length, distance), max(0, length - distance)), (length, distance, left)
+        done, start = length - left, PAGE - distance
+        assert bytes(bench.user_page) == USER[:start] + KERNEL[:done] + USER[start + done : PAGE], (length, distance)
+
+
+def test_61_copies_from_user_report_the_exact_residue(bench_61: Bench) -> None:
+    copies_from_user(bench_61, {})
+
+
+def test_61_copies_to_user_report_the_exact_residue(bench_61: Bench) -> None:
+    copies_to_user(bench_61, {})
+
+
+def test_612_copies_from_user_report_the_exact_residue(bench_612: Bench) -> None:
+    copies_from_user(bench_612, {})
+
+
+def test_612_copies_to_user_report_the_exact_residue(bench_612: Bench) -> None:
+    copies_to_user(bench_612, {})
