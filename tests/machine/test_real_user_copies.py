@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pagefault import PAGE, Machine
-from pagefault.machine.event import Returned
+from pagefault.machine.event import Died, Returned
 from pagefault.vocabulary.outcome import FixedUp
 
 LONGEST = 256
@@ -26,7 +26,6 @@ FEATURES = {
 }
 USER = bytes(range(1, 252)) * 17
 KERNEL = bytes(range(251, 0, -1)) * 3
-MINUS_EFAULT = -14 & (1 << 64) - 1
 AC = 1 << 18
 
 
@@ -104,3 +103,36 @@ def test_612_copies_from_user_report_the_exact_residue(bench_612: Bench) -> None
 
 def test_612_copies_to_user_report_the_exact_residue(bench_612: Bench) -> None:
     copies_to_user(bench_612, {})
+
+
+@pytest.mark.parametrize("kernel", ["vmlinux_61", "vmlinux_612"])
+def test_each_routine_of_this_version_leaves_its_residue_in_its_register(
+    kernel: str, request: pytest.FixtureRequest
+) -> None:
+    """The assembly routines themselves, by the names and conventions that the kernel's version has for them."""
+    b = Bench(request.getfixturevalue(kernel), FEATURES["smap"])
+    machine = b.machine
+    for routine in machine.profile.user_copy_routines:
+        for length, distance in ((n, d) for n in range(0, 140, 3) for d in range(0, 140, 3)):
+            for to_user in (True, False) if routine.source else (True,):
+                user, kernel = b.end - distance, b.buffer
+                registers = {routine.destination: user if to_user else kernel, routine.count: length}
+                if routine.source:
+                    registers[routine.source] = kernel if to_user else user
+                if routine.opens_window:
+                    result = machine.run(routine.name, **registers)
+                    assert not result.registers["eflags"] & AC
+                else:
+                    result = machine.run(routine.name, user_access=True, **registers)
+                    assert result.registers["eflags"] & AC, "the caller's window is the caller's to close"
+                assert isinstance(result.end, Returned), (routine.name, machine.why(result))
+                left, exact = result.registers[routine.left] & 0xFFFF_FFFF, max(0, length - distance)
+                assert left == exact if routine.source else exact <= left < exact + 8, (routine.name, length, distance)
+
+
+def test_a_routine_that_expects_its_window_open_oopses_without(bench_612: Bench) -> None:
+    result = bench_612.machine.run("rep_movs_alternative", rdi=bench_612.buffer, rsi=bench_612.end - 8, rcx=8)
+    if bench_612.machine.booted.state.smap:
+        assert isinstance(result.end, Died)
+    else:
+        assert isinstance(result.end, Returned)

@@ -15,6 +15,36 @@ NEWEST_READ: Version = (6, 12)
 
 
 @dataclass(frozen=True, slots=True)
+class UserCopyRoutine:
+    """
+    An assembly routine that touches user memory: which registers take destination, source (None: it writes zeros) and
+    count, which one leaves the number of bytes not done, and does it open its own user-access window (STAC .. CLAC) or
+    expect its caller to have done so?
+    """
+
+    name: str
+    destination: str
+    source: str | None
+    count: str
+    left: str
+    opens_window: bool
+
+
+COPY_ROUTINES_UP_TO_63 = tuple(
+    UserCopyRoutine(name, "rdi", "rsi", "rdx", "rax", opens_window=True)
+    for name in ("copy_user_generic_unrolled", "copy_user_generic_string", "copy_user_enhanced_fast_string")
+)
+CLEAR_ROUTINES_61_TO_63 = tuple(
+    UserCopyRoutine(name, "rdi", None, "rcx", "rcx", opens_window=False)
+    for name in ("clear_user_original", "clear_user_rep_good", "clear_user_erms")
+)
+ROUTINES_SINCE_64 = (
+    UserCopyRoutine("rep_movs_alternative", "rdi", "rsi", "rcx", "rcx", opens_window=False),
+    UserCopyRoutine("rep_stos_alternative", "rdi", None, "rcx", "rcx", opens_window=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
 class KernelProfile:
     """
     The rules of one kernel version.
@@ -35,6 +65,11 @@ class KernelProfile:
     `user_gp_is_quiet`: a #GP in a user access does not warn if its address is in the user half (or a page above):
     access_ok() lets non-canonical user addresses through. Since Linux kernel commit 6014bc27561f ("x86-64: make
     access_ok() independent of LAM") (in v6.4).
+
+    `user_copy_routines`: the routines that copy and clear user memory, and who opens their window. clear_user_*() came
+    with Linux kernel commit 0db7058e8e23 (in v6.1). Since Linux kernel commits 3639a535587d ("x86: move stac/clac from
+    user copy routines into callers"), 427fda2c8a49 ("x86: improve on the non-rep 'copy_user' function") and d2c95f9d6802
+    ("x86: don't use REP_GOOD or ERMS for user memory clearing") (in v6.4), there is one of each, and the caller opens it.
     """
 
     version: Version
@@ -43,9 +78,17 @@ class KernelProfile:
     smap_violation_oopses: bool
     kernel_fetch_oopses: bool
     user_gp_is_quiet: bool
+    user_copy_routines: tuple[UserCopyRoutine, ...]
 
     def __str__(self) -> str:
         return f"Linux {self.version[0]}.{self.version[1]}"
+
+
+def user_copy_routines(version: Version) -> tuple[UserCopyRoutine, ...]:
+    """See `KernelProfile`."""
+    if version >= (6, 4):
+        return ROUTINES_SINCE_64
+    return COPY_ROUTINES_UP_TO_63 + (CLEAR_ROUTINES_61_TO_63 if version >= (6, 1) else ())
 
 
 def profile(version: Version) -> KernelProfile:
@@ -57,4 +100,5 @@ def profile(version: Version) -> KernelProfile:
         smap_violation_oopses=version >= (5, 12),
         kernel_fetch_oopses=version >= (5, 12),
         user_gp_is_quiet=version >= (6, 4),
+        user_copy_routines=user_copy_routines(version),
     )

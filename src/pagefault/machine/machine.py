@@ -133,24 +133,39 @@ class Machine:
         self.cpu.write("cr3", process.mm.root)
         self.tasks.make_current(process.task)
 
-    def call(self, function: str | int, *arguments: int, budget: int = DEFAULT_BUDGET, **registers: int) -> int:
+    def call(
+        self,
+        function: str | int,
+        *arguments: int,
+        budget: int = DEFAULT_BUDGET,
+        user_access: bool = False,
+        **registers: int,
+    ) -> int:
         """
         Call a function of the kernel in the current process, and return what it returns (rax).
 
         Arguments go by the System V convention; `registers` sets others by name, for routines with a convention of
-        their own (`machine.call("__get_user_4", rax=pointer)`). Raises DidNotReturn if it does not return.
+        their own (`machine.call("__get_user_4", rax=pointer)`). `user_access` calls it inside a user-access window
+        (EFLAGS.AC), as the callers of rep_movs_alternative() do. Raises DidNotReturn if it does not return.
         """
-        result = self.run(function, *arguments, budget=budget, **registers)
+        result = self.run(function, *arguments, budget=budget, user_access=user_access, **registers)
         if isinstance(result.end, Returned):
             return result.end.value
         raise DidNotReturn(result.function, self.why(result), result=result)
 
-    def run(self, function: str | int, *arguments: int, budget: int = DEFAULT_BUDGET, **registers: int) -> CallResult:
+    def run(
+        self,
+        function: str | int,
+        *arguments: int,
+        budget: int = DEFAULT_BUDGET,
+        user_access: bool = False,
+        **registers: int,
+    ) -> CallResult:
         """Like `call`, but the whole story: how it ended, whatever that was, with every fault on the way."""
         if len(arguments) > len(x86_64.ARGUMENT_REGISTERS):
             raise BadInput("arguments", expected="at most 6 (those passed in registers)", got=str(len(arguments)))
         start = self.address_of(function) if isinstance(function, str) else function
-        unknown = registers.keys() - set(x86_64.GENERAL_REGISTERS) - {"eflags"}
+        unknown = registers.keys() - set(x86_64.GENERAL_REGISTERS)
         if unknown:
             raise BadInput("register", expected=", ".join(x86_64.GENERAL_REGISTERS), got=", ".join(sorted(unknown)))
         self.tasks.make_current(self.current.task)
@@ -158,7 +173,8 @@ class Machine:
         self.write(rsp, self.return_address.to_bytes(8, "little"))
         given = {name: value & U64 for name, value in zip(x86_64.ARGUMENT_REGISTERS, arguments, strict=False)}
         given |= {name: value & U64 for name, value in registers.items()}
-        self.cpu.enter({"eflags": x86_64.EFLAGS_FIXED | x86_64.EFLAGS_IF, **given, "rsp": rsp})
+        eflags = x86_64.EFLAGS_FIXED | x86_64.EFLAGS_IF | (x86_64.EFLAGS_AC if user_access else 0)
+        self.cpu.enter({**given, "eflags": eflags, "rsp": rsp})
         name = function if isinstance(function, str) else self.symbols.format(function)
         return run_call(self, name, given, start, budget)
 
