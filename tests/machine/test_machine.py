@@ -85,13 +85,11 @@ def test_memory_that_is_mapped_to_no_ram_stops_the_call(machine: Machine) -> Non
 
 def test_a_fault_that_comes_back_for_ever_is_noticed(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Were the handler's effects lost, the same instruction would fault again and again."""
-    page = machine.vmalloc(PAGE)
     monkeypatch.setattr("pagefault.machine.run.apply", lambda *_: None)
     monkeypatch.setattr("pagefault.handler.fixup.FixedUp", lambda entry, _landing: FixedUp(entry, entry.insn))
     end = machine.run("rd_user_guarded", 0x5000).end
     assert isinstance(end, Stopped)
     assert "no progress" in end.why
-    assert page
 
 
 def test_registers_can_be_given_by_name_and_come_back(machine: Machine) -> None:
@@ -147,3 +145,21 @@ def test_an_oops_is_an_outcome_with_a_reason(machine: Machine) -> None:
     result = machine.run("wr", machine.symbols.find("_copy_from_user"))
     assert result.end == Died(Oops("unable to handle page fault"))
     assert "wr+0x" in machine.why(result)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "0f01f8",  # swapgs
+        "31c0 0f22d8",  # xor %eax, %eax; mov %rax, %cr3
+        "0f20c0 480fbaf010 0f22c0",  # mov %cr0, %rax; btr $16, %rax (WP); mov %rax, %cr0
+        "0f01cb",  # stac
+    ],
+)
+def test_a_call_that_leaves_the_cpu_in_disorder_does_not_harm_the_next(machine: Machine, code: str) -> None:
+    run_code(machine, bytes.fromhex(code))
+    with pytest.raises(DidNotReturn, match="unable to handle page fault"):
+        machine.call("wr", machine.symbols.find("_copy_from_user"))
+    assert machine.call("copy_from_user_nofault", machine.kmalloc(8), machine.user.mmap(PAGE, populate=True), 8) == 0
+    with pytest.raises(DidNotReturn, match="SMAP"):
+        machine.call("rd", machine.user.mmap(PAGE, populate=True))

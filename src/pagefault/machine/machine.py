@@ -67,7 +67,7 @@ class Machine:
         self.return_address = self.area.modules_end - PAGE // 2
         self.memory.map_pages(self.area.modules_end - PAGE, b"\xf4" * PAGE, PAGE, KERNEL_ROX)
         self.cpu = UnicornCpu(self.ram, self.mmu, replace(booted.state, cr3=booted.init_mm_root))
-        self.cpu.write_many({"gs_base": booted.percpu, "cs": x86_64.KERNEL_CS, "ss": x86_64.KERNEL_DS})
+        self.cpu.write_many({"cs": x86_64.KERNEL_CS, "ss": x86_64.KERNEL_DS})
         self.events: deque[FaultEvent] = deque(maxlen=REMEMBERED_FAULTS)
         self.log: deque[str] = deque(maxlen=REMEMBERED_FAULTS)
         self._addresses: dict[str, int] = {}
@@ -168,7 +168,7 @@ class Machine:
         unknown = registers.keys() - set(x86_64.GENERAL_REGISTERS)
         if unknown:
             raise BadInput("register", expected=", ".join(x86_64.GENERAL_REGISTERS), got=", ".join(sorted(unknown)))
-        self.tasks.make_current(self.current.task)
+        self.settle()
         rsp = self.current.task.stack[1] - ENTRY_FRAME - 8
         self.write(rsp, self.return_address.to_bytes(8, "little"))
         given = {name: value & U64 for name, value in zip(x86_64.ARGUMENT_REGISTERS, arguments, strict=False)}
@@ -177,6 +177,15 @@ class Machine:
         self.cpu.enter({**given, "eflags": eflags, "rsp": rsp})
         name = function if isinstance(function, str) else self.symbols.format(function)
         return run_call(self, name, given, start, budget)
+
+    def settle(self) -> None:
+        """Put the CPU and the task into the state in which kernel code starts, whatever the last call left of it."""
+        self.tasks.make_current(self.current.task)
+        state, wanted = self.cpu.state(), self.booted.state
+        if (state.cr0, state.cr3, state.cr4, state.cpl) != (wanted.cr0, self.current.mm.root, wanted.cr4, 0):
+            self.cpu.write_many({"cr0": wanted.cr0, "cr3": self.current.mm.root, "cr4": wanted.cr4})
+            self.cpu.write_many({"cs": x86_64.KERNEL_CS, "ss": x86_64.KERNEL_DS})
+        self.cpu.write("gs_base", self.booted.percpu)
 
     def address_of(self, name: str) -> int:
         """The address of a kernel symbol; asked again and again for the same few functions."""
