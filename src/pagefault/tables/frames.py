@@ -23,7 +23,11 @@ IRET_FRAME = PT_REGS.index("rip")
 """From here on it is what the CPU itself pushes."""
 NULL_CALL = OrcEntry("rsp", WORD, "undefined", 0, "call", signal=False)
 FRAME_POINTER = OrcEntry("rbp", 2 * WORD, "prev_sp", -2 * WORD, "call", signal=False)
-"""For a call of address 0, and for code that no table covers. Kernel: unwind_orc.c null_orc_entry, orc_fp_entry, v6.1."""
+"""
+For a call of address 0, and for code that no table covers.
+
+Kernel: arch/x86/kernel/unwind_orc.c null_orc_entry, orc_fp_entry, v6.1.
+"""
 
 Lookup = Callable[[int], OrcEntry | None]
 
@@ -74,8 +78,8 @@ class TextAddress:
 
 class Unwinder:
     """
-    From the registers of an interruption to each caller in turn: `ip`, `sp` and `bp` are those of the present frame, `regs`
-    is set when it is one that was interrupted. `done` once there is no further frame, or none can be found.
+    From the registers of an interruption to each caller in turn: `ip`, `sp` and `bp` are those of the present frame,
+    `regs` is set when it is one that was interrupted. `done` once there is no further frame, or none can be found.
 
     Kernel: arch/x86/kernel/unwind_orc.c unwind_next_frame(), v6.1 and v6.12.
     Differs: one stack only; return addresses replaced by ftrace and kretprobes are not looked up.
@@ -156,7 +160,8 @@ class Unwinder:
                 return self._stack.word(self.bp + entry.sp_offset)
             case "r10" | "r13" | "rdi" | "rdx":
                 return self._saved(entry.sp_base)
-        return None
+            case _:
+                return None
 
     def _caller_bp(self, entry: OrcEntry, sp: int) -> bool:
         match entry.bp_base:

@@ -5,10 +5,10 @@ Two arrays of one length, sorted by address: where an entry begins to hold (s32,
 
     s16 sp_offset   s16 bp_offset   u16: 3..0 sp_reg   7..4 bp_reg   then the type, and one flag
 
-The flag and the types' numbers changed: up to v6.2 the type is bits 9..8 and bit 10 ends the stack; from v6.4 on the type
-is bits 10..8 and bit 11 says that the frame was interrupted.
+The flag and the types' numbers changed: in v6.1 the type is bits 9..8 and bit 10 ends the stack; in v6.12 the type is
+bits 10..8 and bit 11 says that the frame was interrupted.
 
-Kernel: arch/x86/include/asm/orc_types.h, v6.1 and v6.12. Differs: v6.3's layout, between the two, is not known here.
+Kernel: arch/x86/include/asm/orc_types.h, v6.1 and v6.12. Differs: layouts between the two are not known here.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ UNKNOWN = "unknown"
 @dataclass(frozen=True, slots=True)
 class OrcEntry:
     """
-    The caller's stack pointer is `sp_base` (a register, or for `…_indirect` what it points to) plus `sp_offset`; `bp_base`
-    and `bp_offset` say where its frame pointer was saved. `type` says what lies there: a return address (call), a whole
-    pt_regs (regs) or its last five words (regs_partial). `signal` is True if the frame's address is that of an interrupted
-    instruction and not of one after a call; None where the table does not say.
+    The caller's stack pointer is `sp_base` (a register, or for `…_indirect` what it points to) plus `sp_offset`;
+    `bp_base` and `bp_offset` say where its frame pointer was saved. `type` says what lies there: a return address
+    (call), a whole pt_regs (regs) or its last five words (regs_partial). `signal` is True if the caller was interrupted
+    there and did not call; None where the table does not say.
     """
 
     sp_base: str
@@ -50,8 +50,9 @@ class OrcTable:
     """
     The table of one image, for code addresses `start` <= a < `end`.
 
-    `ip_address` is where the array of addresses `ip` lies, `entries` the other array. Errors: BadInput if they do not fit
-    each other.
+    `ip_address` is where the array of addresses `ip` lies, `entries` is the other array.
+
+    Errors: BadInput if they do not fit each other.
     """
 
     def __init__(self, ip_address: int, ip: bytes, entries: bytes, *, start: int, end: int, where: str) -> None:
@@ -104,10 +105,10 @@ class OrcTables:
 
 def is_new_layout(entries: npt.NDArray[np.void]) -> bool:
     """
-    Are the types numbered as in v6.4 and later?
+    Are the types numbered as in v6.12?
 
-    Nearly all entries describe a call. That is type 2 now and was type 0, where bit 9 (REGS_PARTIAL) is rare. Told by the
-    table itself and not by the version, since distributions backport.
+    Nearly all entries describe a call. That is type 2 now and was type 0, where bit 9 (REGS_PARTIAL) is rare. Told by
+    the table itself and not by the version, since distributions backport.
     """
     bits = entries["bits"][entries["bits"] & 0xF != 0]
     return 2 * int(np.count_nonzero(bits >> 8 & 7 == 2)) > len(bits)

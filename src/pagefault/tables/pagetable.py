@@ -94,6 +94,7 @@ class PageTables:
     def __init__(self, ram: Ram, cpu: CpuState, take_frame: Callable[[], int]) -> None:
         self._ram, self._cpu, self._take_frame = ram, cpu, take_frame
         self.levels = x86_64.geometry(cpu).levels
+        self.supported = x86_64.supported_pte_mask(cpu)
 
     def entry_slot(self, root: int, address: int, leaf_level: str = "pte") -> int:
         """The physical address of the entry for `address` at `leaf_level`, making the tables above it as needed."""
@@ -112,7 +113,7 @@ class PageTables:
 
     def map(self, root: int, address: int, physical: int, flags: int) -> None:
         """Map one 4 KiB page."""
-        self._ram.write_u64(self.entry_slot(root, address), physical | flags)
+        self._ram.write_u64(self.entry_slot(root, address), physical | flags & self.supported)
 
     def map_range(self, root: int, address: int, physical: int, length: int, flags: int) -> None:
         """
@@ -128,7 +129,7 @@ class PageTables:
             if not large:
                 room = min(room, (-address & 0x1FFFFF) // PAGE or room)
             count = min(room, (end - address) // size)
-            value = physical | flags | (x86_64.PAGE_SIZE_BIT if large else 0)
+            value = physical | flags & self.supported | (x86_64.PAGE_SIZE_BIT if large else 0)
             run = np.uint64(value) + np.arange(count, dtype=np.uint64) * np.uint64(size)
             self._ram.words[slot >> 3 : (slot >> 3) + count] = run
             address += count * size

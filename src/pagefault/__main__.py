@@ -1,0 +1,5 @@
+"""`python -m pagefault` is `pagefault`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,57 @@
+"""One call: what was laid out for it, its faults in a line each, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ..arch.x86_64 import GENERAL_REGISTERS
+from ..machine.event import CallResult
+from ..tables.symbols import SymbolTable
+from .explain import call_text, end_line
+from .fault_story import access_words
+from .outcome import handled_by
+from .page import Line, Span, Table
+from .returned import signed
+
+TOLD = 40
+"""Faults listed at most."""
+
+
+def call_summary(result: CallResult, symbols: SymbolTable, oops: Sequence[str] = ()) -> Iterator[Line | Table]:
+    """The call, a table of its faults, the kernel's own lines about an `oops`, and its end."""
+    yield (Span(call_text(result), "code"),)
+    if result.events:
+        yield ()
+        yield faults(result, symbols)
+        if len(result.events) > TOLD:
+            yield (f"and {len(result.events) - TOLD} faults more",)
+        yield ()
+    if oops:
+        yield from ((line,) for line in (*oops, ""))
+    yield end_line(result, symbols)
+
+
+def faults(result: CallResult, symbols: SymbolTable) -> Table:
+    """A row for each fault."""
+    rows = [
+        (
+            str(number),
+            symbols.format(event.fault.ip),
+            f"{access_words(event.access)} {event.access.address:#x}",
+            handled_by(event),
+        )
+        for number, event in enumerate(result.events[:TOLD], 1)
+    ]
+    return Table(("fault", "at", "access", "handled by"), rows, right=frozenset({0}))
+
+
+def registers(values: dict[str, int]) -> Table:
+    """The general registers after the call."""
+    rows = [(name, f"{values[name]:#x}", str(signed(values[name]))) for name in GENERAL_REGISTERS]
+    return Table(("register", "value", "signed"), rows, right=frozenset({1, 2}))
+
+
+def memory_table(regions: Sequence[tuple[str, str, int, int]]) -> Table:
+    """What was laid out: (name, kind, address, size) of each region."""
+    rows = [(name, kind, f"{start:#x}", f"{start + size:#x}", str(size)) for name, kind, start, size in regions]
+    return Table(("region", "kind", "start", "end", "bytes"), rows, right=frozenset({2, 3, 4}))

@@ -1,0 +1,52 @@
+"""Guest memory, sixteen bytes a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..errors import BadInput
+from ..vocabulary.address import PAGE
+from .page import Line, Span
+
+if TYPE_CHECKING:
+    from ..machine.machine import Machine
+
+LINES = 64
+"""Lines that are shown at most."""
+
+
+def memory(machine: Machine, address: int, length: int) -> list[tuple[int, bytes | None]]:
+    """Guest memory in pieces that do not cross a page, each with its address; None where nothing is mapped."""
+    pieces: list[tuple[int, bytes | None]] = []
+    end = address + length
+    while address < end:
+        size = min(end - address, PAGE - address % PAGE)
+        try:
+            pieces.append((address, machine.read(address, size)))
+        except BadInput:
+            pieces.append((address, None))
+        address += size
+    return pieces
+
+
+def hexdump(pieces: list[tuple[int, bytes | None]]) -> Iterator[Line]:
+    """Address, bytes and text. Lines that repeat the one before them are a `*`, as in hexdump(1)."""
+    shown, last, repeated = 0, b"", False
+    for start, data in pieces:
+        if data is None:
+            yield (f"{start:016x}  ", Span("not mapped", "bad"))
+            continue
+        for offset in range(0, len(data), 16):
+            row = data[offset : offset + 16]
+            if row == last:
+                if not repeated:
+                    yield ("*",)
+                repeated = True
+                continue
+            if shown == LINES:
+                yield ("…",)
+                return
+            last, repeated, shown = row, False, shown + 1
+            text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
+            yield (f"{start + offset:016x}  {row[:8].hex(' '):<23}  {row[8:].hex(' '):<23}  ", Span(text, "code"))

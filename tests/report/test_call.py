@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pagefault.machine.machine import Machine
+from pagefault.report.call import TOLD, call_summary, faults, memory_table, registers
+from pagefault.report.page import Table, aligned
+from pagefault.vocabulary.address import PAGE
+
+
+def text_of(machine: Machine, *arguments: int, oops: tuple[str, ...] = ()) -> str:
+    lines = []
+    for item in call_summary(machine.run("_copy_from_user", *arguments), machine.symbols, oops):
+        lines += (
+            list(aligned(item))
+            if isinstance(item, Table)
+            else ["".join(map(str, (getattr(p, "text", p) for p in item)))]
+        )
+    return "\n".join(lines)
+
+
+def test_a_fault_is_a_row(bad_copy: tuple[Machine, int, int]) -> None:
+    machine, dst, end = bad_copy
+    text = text_of(machine, dst, end - 40, 64)
+    assert text.startswith(f"_copy_from_user({dst:#x}, {end - 40:#x}, 64)")
+    assert f"the kernel reads {end:#x}" in text
+    assert "exception table (uaccess)" in text
+    assert text.endswith("returned 24 = 24 bytes not copied")
+
+
+def test_no_fault_no_table(bad_copy: tuple[Machine, int, int]) -> None:
+    machine, dst, end = bad_copy
+    text = text_of(machine, dst, end - 64, 64)
+    assert "handled by" not in text
+    assert text.endswith("returned 0 = everything was copied, without a fault")
+
+
+def test_the_oops_stands_before_the_end(bad_copy: tuple[Machine, int, int]) -> None:
+    machine, dst, end = bad_copy
+    assert "BUG: line\n\nreturned" in text_of(machine, dst, end - 64, 64, oops=("BUG: line",))
+
+
+def test_too_many_faults_are_counted(machine: Machine) -> None:
+    pages = TOLD + 5
+    src = machine.user.mmap(pages * PAGE)
+    text = text_of(machine, machine.kmalloc(pages * PAGE), src, pages * PAGE)
+    assert "and 5 faults more" in text
+    assert len(faults(machine.run("memset", machine.kmalloc(8), 0, 8), machine.symbols).rows) == 0
+
+
+def test_registers_are_all_there_and_signed() -> None:
+    values = dict.fromkeys("rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15".split(), 0)
+    table = registers(values | {"rax": (1 << 64) - 14})
+    assert table.rows[0] == ("rax", "0xfffffffffffffff2", "-14")
+    assert len(table.rows) == 16
+
+
+def test_memory_is_listed_with_its_end() -> None:
+    assert memory_table([("dst", "kernel", 0x1000, 64)]).rows == [("dst", "kernel", "0x1000", "0x1040", "64")]
