@@ -71,7 +71,7 @@ def cannot_take_the_fault(fault: Fault, context: Context) -> Answer | None:
 
 def no_vma(fault: Fault, context: Context) -> Answer | None:
     """
-    Is there no vma at this address, and no stack that may grow down to it?
+    Is the address outside every vma, and out of reach of a stack that may grow?
 
     Kernel: mm/memory.c lock_mm_and_find_vma(); mm/mmap.c expand_downwards(), v6.1.
     Differs: nobody else holds mmap_lock here. When somebody does, the kernel looks for an exception-table entry

@@ -164,7 +164,7 @@ class Btf:
             bits = place >> 24 if info >> 31 else 0
             byte, rest = divmod(place & 0xFFFFFF if info >> 31 else place, 8)
             called = self._name(name_at)
-            if called == name:
+            if called and called == name:
                 return Member(name, type_number, byte, bits or rest)
             if not called and (inner := self._member(self._resolve(type_number, name), name, seen)):
                 return inner._replace(offset=byte + inner.offset)

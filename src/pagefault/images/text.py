@@ -31,7 +31,12 @@ class Text:
 
     def __init__(self, image: Vmlinux) -> None:
         self.image = image
-        self.ranges = [(signed(start), signed(end)) for start, end in image.executable if start < end]
+        self.ranges: list[tuple[int, int]] = []
+        for start, end in sorted((signed(start), signed(end)) for start, end in image.executable if start < end):
+            if self.ranges and start < self.ranges[-1][1]:  # no kernel's sections overlap; a hostile file's may, often
+                first, last = self.ranges.pop()
+                start, end = first, max(last, end)
+            self.ranges.append((start, end))
         if not self.ranges:
             raise BadInput(image.path, expected="executable sections", got="none")
         self.base = min(start for start, _ in self.ranges)
