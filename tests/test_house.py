@@ -25,6 +25,16 @@ WITHOUT_A_TEST_FILE = {
     "arch/architecture.py": "the form only: arch/test_x86_64.py tests what is filled in",
     "machine/cpu.py": "the contract only: machine/test_unicorn_cpu.py tests who keeps it",
     "memory/physical.py": "the contract only: memory/test_ram.py tests who keeps it",
+    "tables/extable_layout.py": "tables/test_extable.py reads tables of every layout, sound and broken",
+    **dict.fromkeys(
+        ("images/alternatives.py", "images/cpu_features.py", "images/text.py"),
+        "steps of images/boot_patches.py: its tests hold the result of all to the byte",
+    ),
+    **dict.fromkeys(
+        ("scenes/bugs.py", "scenes/good_faults.py", "scenes/prepared.py", "scenes/stage.py", "scenes/user_pointers.py"),
+        "scenes/test_scenes.py plays every scene on three kernels",
+    ),
+    "scenes/vmalloc.py": "scenes/test_scenes.py plays every scene on three kernels",
 }
 """Modules with functions and no tests/…/test_NAME.py, each with the reason."""
 

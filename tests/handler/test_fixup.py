@@ -7,7 +7,7 @@ from elftools.elf.elffile import ELFFile
 
 from pagefault.arch.x86_64 import TRAP_GP, TRAP_PF
 from pagefault.arch.x86_exception_types import TYPES
-from pagefault.arch.x86_instruction import decode, memory_operand
+from pagefault.arch.x86_instruction import addressed, decode
 from pagefault.errors import Unsupported
 from pagefault.handler.decision import Answer
 from pagefault.handler.fixup import HANDLERS, fixup_exception, gp_fault_address_ok, mov_target
@@ -267,7 +267,7 @@ def test_zeropad_at_every_such_entry_of_a_real_kernel(kernel: str, request: pyte
         start, data = next(piece for piece in held.values() if 0 <= found.insn - piece[0] < len(piece[1]))
         text = data[found.insn - start : found.fixup - start]
         zeros = page_fault(ip=found.insn, **dict.fromkeys(REGISTERS.keys() - {"rip"}, 0))
-        operand = memory_operand(text, zeros.registers)
+        operand = addressed(text, zeros.registers)
         assert operand is not None
         base = decode(text).memory[0].base  # type: ignore[union-attr]
         fault = page_fault(LAST + 8, found.insn, **(zeros.registers | {base: LAST + 3 - operand[0] & (1 << 64) - 1}))

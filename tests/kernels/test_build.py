@@ -140,7 +140,10 @@ def test_every_access_between_stac_and_clac_has_an_entry_but_the_one_that_forget
 def test_nothing_but_text_is_executable(name: str) -> None:
     with IMAGES[name]().open("rb") as file:
         elf = ELFFile(file)
-        assert [s.name for s in elf.iter_sections() if s["sh_flags"] & SH_FLAGS.SHF_EXECINSTR] == [".text", ".altinstr_replacement"]
+        assert [s.name for s in elf.iter_sections() if s["sh_flags"] & SH_FLAGS.SHF_EXECINSTR] == [
+            ".text",
+            ".altinstr_replacement",
+        ]
         assert [s["p_flags"] & P_FLAGS.PF_X for s in elf.iter_segments("PT_LOAD")].count(P_FLAGS.PF_X) == 1
 
 

@@ -32,7 +32,7 @@ from pagefault.handler.decision import Decision
 from pagefault.kernels import faulty_module
 from pagefault.machine.event import Died, FaultEvent
 from pagefault.machine.machine import Machine
-from pagefault.machine.oops import oops_of, print_oops
+from pagefault.machine.oops import is_text, oops_of, print_oops
 from pagefault.vocabulary.address import PAGE
 from pagefault.vocabulary.outcome import Spurious
 
@@ -236,6 +236,20 @@ def test_an_unreadable_prologue_leaves_its_own_address_in_cr2(machine: Machine) 
     assert report.control.cr2 == 0x400000, "the kernel does not try to read user memory"
 
 
+def test_the_vsyscall_page_is_not_read_for_code(machine: Machine) -> None:
+    result = machine.run("call", 0xFFFF_FFFF_FF60_0400)
+    report = oops_of(machine, result.events[-1])
+    assert report.control is not None
+    assert report.frame.code_at == 0xFFFF_FFFF_FF60_0400 - 42
+    assert report.control.cr2 == 0xFFFF_FFFF_FF60_0400
+
+
+def test_code_is_text_and_data_is_not(machine: Machine) -> None:
+    names = ("rd", "pw", "_copy_from_user", "faulty_data", "faulty_rodata", "init_task")
+    assert [is_text(machine, machine.symbols.find(name)) for name in names] == [True] * 3 + [False] * 3
+    assert not is_text(machine, 0)
+
+
 def test_code_that_ends_with_its_page_cannot_be_shown(machine: Machine) -> None:
     last = machine.vmalloc(PAGE) + PAGE - 8
     result = machine.run("call", last)
@@ -296,6 +310,8 @@ def test_the_guard_page_under_the_stack(machine: Machine) -> None:
     report = oops_of(machine, commit(machine, "guard"))
     assert report.preface == StackGuard("TASK", low - 8, low, high)
     assert (report.die.what, report.die.error_code, report.cr2) == ("stack guard page", 0, None)
+    written = machine.run("wr", low - 8).events[-1]
+    assert (written.fault.error_code, oops_of(machine, written).die.error_code) == (2, 0)
 
 
 def test_an_oops_of_another_process_shows_its_own_stack(machine: Machine) -> None:

@@ -135,12 +135,12 @@ def test_what_is_mapped_is_what_a_page_by_page_model_says(data: st.DataObject) -
             case "mprotect" if None not in model[first : first + count]:
                 machine.user.mprotect(start, length, "r")
                 model[first : first + count] = ["r"] * count
-    for page, rights in enumerate(model):
+    for page, expected in enumerate(model):
         vma = machine.user.mm.vmas.vma_lookup(base + page * PAGE)
-        assert (vma is None) == (rights is None)
+        assert (vma is None) == (expected is None)
         end = machine.walk(base + page * PAGE).end
-        if vma is not None and rights is not None:
-            assert (vma.write, vma.execute) == ("w" in rights, "x" in rights)
+        if vma is not None and expected is not None:
+            assert (vma.write, vma.execute) == ("w" in expected, "x" in expected)
         if isinstance(end, Mapped):
             assert vma is not None, "an unmapped page is still in the tables"
             assert not end.writable or vma.write

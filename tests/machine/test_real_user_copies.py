@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ class Bench:
         self.user_page = self.machine.ram.view(mapped.physical, PAGE)  # type: ignore[union-attr]
         self.kernel_buffer = self.machine.ram.view(self.buffer - self.machine.area.page_offset, 1024)
 
-    def call(self, function: str, *arguments: int, **registers: int) -> dict[str, int]:
+    def call(self, function: str, *arguments: int, **registers: Any) -> dict[str, int]:
         """Call, and hold every fault to have been fixed up and the AC window to be closed again."""
         result = self.machine.run(function, *arguments, **registers)
         assert isinstance(result.end, Returned), (function, arguments, self.machine.why(result))
@@ -116,7 +117,7 @@ def test_each_routine_of_this_version_leaves_its_residue_in_its_register(
         for length, distance in ((n, d) for n in range(0, 140, 3) for d in range(0, 140, 3)):
             for to_user in (True, False) if routine.source else (True,):
                 user, kernel = b.end - distance, b.buffer
-                registers = {routine.destination: user if to_user else kernel, routine.count: length}
+                registers: dict[str, Any] = {routine.destination: user if to_user else kernel, routine.count: length}
                 if routine.source:
                     registers[routine.source] = kernel if to_user else user
                 if routine.opens_window:

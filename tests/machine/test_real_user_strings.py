@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ class Bench:
         self.end = self.page + PAGE
         self.buffer = self.machine.kmalloc(512)
 
-    def call(self, function: str, *arguments: int, **registers: int) -> dict[str, int]:
+    def call(self, function: str, *arguments: int, **registers: Any) -> dict[str, int]:
         result = self.machine.run(function, *arguments, **registers)
         assert isinstance(result.end, Returned), (function, arguments, self.machine.why(result))
         assert all(isinstance(event.decision.outcome, FixedUp) for event in result.events)
@@ -104,7 +105,7 @@ def test_put_user_writes_all_or_nothing_of_its_page(
 @each_cpu
 def test_clear_user_clears_what_it_says(bench: Callable[[str, str], Bench], kernel: str, features: str) -> None:
     """
-    Through read_zero(), /dev/zero's read: clear_user() is inlined there. It returns the bytes cleared, -EFAULT for none.
+    Through read_zero(), /dev/zero's read: clear_user() is inlined there. It returns the bytes cleared, or -EFAULT.
 
     "Cleared" is a floor: a routine may have cleared more than it reports, up to the hole.
     """

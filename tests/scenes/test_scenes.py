@@ -1,4 +1,6 @@
-"""Every scene ends as Linux ends it: on the small kernel and on Debian's, each with its own routines and its own table."""
+"""
+Every scene ends as Linux ends it: on the small kernel and on Debian's, each with its own routines and its own table.
+"""
 
 from __future__ import annotations
 

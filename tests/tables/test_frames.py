@@ -9,7 +9,7 @@ import pytest
 from evidence.oops_stacks import RecordedStack, recorded_stack
 from pagefault.evidence.oops_report import RegisterFrame, TraceLine
 from pagefault.images.vmlinux import Vmlinux
-from pagefault.tables.frames import PT_REGS, Interrupted, Stack, TextAddress, stack_trace
+from pagefault.tables.frames import PT_REGS, Interrupted, Stack, TextAddress, Unwinder, stack_trace
 from pagefault.tables.orc import OrcEntry, OrcTable, OrcTables
 
 LOW = 0xFFFF_C900_0000_0000
@@ -158,6 +158,43 @@ def test_frames_that_go_in_a_circle_end_it() -> None:
         TextAddress(TEXT + 1, True),
         TextAddress(TEXT + 2, False),
     ]
+
+
+def test_an_unwinder_in_a_circle_comes_to_an_end() -> None:
+    rsp = LOW + 0x3F00
+    unwinder = Unwinder(registers(rbp=rsp), stack(rsp, TEXT + 1), nowhere)
+    for _ in range(4):
+        unwinder.next()
+    assert unwinder.done
+
+
+def test_the_table_says_whether_a_frame_was_interrupted() -> None:
+    """Then its address is that of the instruction itself."""
+    words = stack(TEXT + 0x200, 1, TEXT + 0x333)
+    entries = {0: replace(CALL, signal=True), 1: CALL, 2: replace(CALL, sp_offset=16)}
+    assert stack_trace(registers(), words, by_address(entries), is_text)[-1] == TextAddress(TEXT + 0x333, True)
+    entries[0] = replace(CALL, signal=False)
+    assert stack_trace(registers(), words, by_address(entries), is_text)[-1] == TextAddress(TEXT + 0x333, False)
+
+
+def test_an_interrupted_frame_s_own_registers_lead_on() -> None:
+    rsp = LOW + 0x3F00
+    frame = pushed(rip=TEXT + 0x110, rsp=rsp + 21 * 8, rbp=rsp + 22 * 8)
+    words = stack(*frame, 7, 0, TEXT + 0x300)
+    by_bp = OrcEntry("rbp", 16, "undefined", 0, "call")
+    assert stack_trace(registers(), words, by_address({0: REGS, 1: by_bp}), is_text)[-1] == TextAddress(
+        TEXT + 0x300, True
+    )
+
+
+def test_a_partial_frame_goes_by_the_whole_one_before_it() -> None:
+    rsp = LOW + 0x3F00
+    whole = pushed(rip=TEXT + 0x110, rsp=rsp + 21 * 8, r10=rsp + 28 * 8)
+    partial = pushed(rip=TEXT + 0x210, rsp=rsp + 26 * 8)[16:]
+    words = stack(*whole, *partial, 7, TEXT + 0x300)
+    by_r10 = OrcEntry("r10", 0, "undefined", 0, "call")
+    found = stack_trace(registers(), words, by_address({0: REGS, 1: IRET, 2: by_r10}), is_text)
+    assert found[-1] == TextAddress(TEXT + 0x300, True)
 
 
 def test_a_stack_that_ran_over_is_shown_from_its_low_end() -> None:

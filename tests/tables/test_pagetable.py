@@ -202,7 +202,7 @@ def test_a_page_that_permits_the_access_does_not_fault(
 
 
 def test_tables_are_shared_not_made_twice() -> None:
-    ram, frames, tables_, root = mapping(BASE)
+    _, frames, tables_, root = mapping(BASE)
     before = frames.free
     tables_.map(root, 0x1000, 0, P)
     assert before - frames.free == 3

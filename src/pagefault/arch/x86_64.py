@@ -154,6 +154,15 @@ def reserved_bits(level: Level, value: int, cpu: CpuState) -> int:
     return value & must_be_zero
 
 
+def supported_pte_mask(cpu: CpuState) -> int:
+    """
+    The bits that the kernel may set in an entry: without NXE, all but execute-disable.
+
+    Kernel: arch/x86/kernel/setup.c x86_configure_nx(), v6.1.
+    """
+    return U64 if cpu.nxe else U64 & ~EXECUTE_DISABLE
+
+
 def entry_flags(entry: Entry, cpu: CpuState) -> tuple[str, ...]:
     """What an entry's bits say, the kernel's names (Kernel: arch/x86/mm/dump_pagetables.c printk_prot(), v6.1)."""
     value = entry.value

@@ -68,8 +68,9 @@ class KernelProfile:
 
     `user_copy_routines`: the routines that copy and clear user memory, and who opens their window. clear_user_*() came
     with Linux kernel commit 0db7058e8e23 (in v6.1). Since Linux kernel commits 3639a535587d ("x86: move stac/clac from
-    user copy routines into callers"), 427fda2c8a49 ("x86: improve on the non-rep 'copy_user' function") and d2c95f9d6802
-    ("x86: don't use REP_GOOD or ERMS for user memory clearing") (in v6.4), there is one of each, and the caller opens it.
+    user copy routines into callers"), 427fda2c8a49 ("x86: improve on the non-rep 'copy_user' function") and
+    d2c95f9d6802 ("x86: don't use REP_GOOD or ERMS for user memory clearing") (in v6.4), there is one of each, and the
+    caller opens it.
     """
 
     version: Version

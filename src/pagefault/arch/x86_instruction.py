@@ -18,6 +18,9 @@ MAX_INSTRUCTION = 15
 """Manual: Intel SDM vol. 2A, 2.3.11: the longest instruction."""
 U64 = (1 << 64) - 1
 SEGMENT_BASES = {"fs": "fs_base", "gs": "gs_base"}
+BY_MODRM = tuple("rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split())
+ALSO_WRITE = frozenset("cmpxchg cmpxchg8b cmpxchg16b shld shrd rol ror rcl rcr shl sal shr sar".split())
+"""What capstone 5 says of these is that they read their memory operand; it is their destination."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +39,16 @@ class MemoryOperand:
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One decoded instruction: AT&T text as objdump prints it, and its memory operands."""
+    """
+    One decoded instruction: AT&T text as objdump prints it, its memory operands, and the general register (64 bits of
+    it) that its ModRM byte names in their place, if it has one.
+    """
 
     length: int
     text: str
     mnemonic: str
     memory: tuple[MemoryOperand, ...]
+    modrm_register: str | None
 
 
 @lru_cache(maxsize=1)
@@ -58,8 +65,15 @@ def decode(code: bytes) -> Instruction | None:
     for found in decoder().disasm(code[:MAX_INSTRUCTION], 0, count=1):
         operands = tuple(operand(found, each) for each in found.operands if each.type == cs_x86.X86_OP_MEM)
         text = f"{found.mnemonic} {found.op_str}".strip()
-        return Instruction(found.size, text, found.insn_name(), operands)
+        return Instruction(found.size, text, found.insn_name(), operands, modrm_register(found))
     return None
+
+
+def modrm_register(found: capstone.CsInsn) -> str | None:
+    """Manual: Intel SDM vol. 2A, 2.1.3 (mod 3 names a register), 2.2.1.2 (REX.B extends it)."""
+    if not found.encoding.modrm_offset or found.modrm >> 6 != 3:
+        return None
+    return BY_MODRM[int(found.modrm & 7 | (found.rex & 1) << 3)]
 
 
 def operand(found: capstone.CsInsn, each: cs_x86.X86Op) -> MemoryOperand:
@@ -74,7 +88,7 @@ def operand(found: capstone.CsInsn, each: cs_x86.X86Op) -> MemoryOperand:
         displacement=memory.disp + (found.size if base == "rip" else 0),
         size=each.size,
         reads=bool(each.access & capstone.CS_AC_READ),
-        writes=bool(each.access & capstone.CS_AC_WRITE),
+        writes=bool(each.access & capstone.CS_AC_WRITE) or found.insn_name() in ALSO_WRITE,
     )
 
 
@@ -85,16 +99,21 @@ def operand_address(memory: MemoryOperand, registers: Mapping[str, int]) -> int:
     return address & U64
 
 
-def memory_operand(code: bytes, registers: Mapping[str, int]) -> tuple[int, int] | None:
+def addressed(code: bytes, registers: Mapping[str, int]) -> tuple[int, int] | None:
     """
-    Linear address and size of the first memory operand of the instruction at the start of `code`.
+    Linear address and size of what the instruction at the start of `code` addresses: its first memory operand. Like the
+    kernel's, this takes a register that stands in its place (ModRM.mod 3) at its value; None without either.
 
-    Kernel: arch/x86/lib/insn-eval.c insn_get_addr_ref(), v6.1.
+    Kernel: arch/x86/lib/insn-eval.c insn_get_addr_ref(), get_eff_addr_reg(), v6.1.
     """
     instruction = decode(code)
-    if instruction is None or not instruction.memory:
+    if instruction is None:
         return None
-    return operand_address(instruction.memory[0], registers), instruction.memory[0].size
+    if instruction.memory:
+        return operand_address(instruction.memory[0], registers), instruction.memory[0].size
+    if instruction.modrm_register is None:
+        return None
+    return registers.get(instruction.modrm_register, 0), 8
 
 
 def writes_what_it_reads(code: bytes, address: int, registers: Mapping[str, int]) -> bool:

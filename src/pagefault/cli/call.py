@@ -89,7 +89,6 @@ def call(
     from ..kernels import small_kernel
     from ..machine.boot import DEFAULT_FEATURES
     from ..machine.machine import DEFAULT_BUDGET, Machine
-    from ..report.kernel_words import kernel_words
     from .memory_layout import lay_out, to_show
     from .run import feature_list
 
@@ -103,11 +102,10 @@ def call(
     values, registers = given(arguments, machine, regions)
     with working(f"running {function}"):
         result = machine.run(function, *values, budget=budget or DEFAULT_BUDGET, user_access=user_access, **registers)
-    oops = kernel_words(machine, result)
     if as_json:
-        tell_as_json(machine, result, oops, regions, shown)
+        tell_as_json(machine, result, regions, shown)
     else:
-        tell(machine, result, oops, regions, shown, show_registers, verbose)
+        tell(machine, result, regions, shown, show_registers, verbose)
     return 0 if is_return(result) else DID_NOT_RETURN
 
 
@@ -148,7 +146,6 @@ def is_return(result: CallResult) -> bool:
 def tell(
     machine: Machine,
     result: CallResult,
-    oops: list[str],
     regions: dict[str, Region],
     shown: list[tuple[str, int, int]],
     show_registers: bool,
@@ -166,9 +163,9 @@ def tell(
         rows = [(region.name, region.kind, region.address, region.size) for region in regions.values()]
         page.write(report.memory_table(rows), ())
     if verbose:
-        page.write(*call_story(result, Surroundings(machine.symbols, tuple(machine.user.mm.vmas)), oops))
+        page.write(*call_story(result, Surroundings(machine.symbols, tuple(machine.user.mm.vmas))))
     else:
-        page.write(*report.call_summary(result, machine.symbols, oops))
+        page.write(*report.call_summary(result, machine.symbols))
     if show_registers:
         page.write((), report.registers(result.registers))
     for text, address, length in shown:
@@ -178,7 +175,6 @@ def tell(
 def tell_as_json(
     machine: Machine,
     result: CallResult,
-    oops: list[str],
     regions: dict[str, Region],
     shown: list[tuple[str, int, int]],
 ) -> None:
@@ -201,5 +197,5 @@ def tell_as_json(
         for text, address, length in shown
     ]
     facts = {"image": machine.booted.image.path, "rules": str(machine.profile)}
-    called = as_json.call(result, machine.symbols, oops)
+    called = as_json.call(result, machine.symbols)
     click.echo(json.dumps(as_json.document("call", **facts, call=called, memory=laid_out, shown=content), indent=2))

@@ -96,14 +96,14 @@ def play_and_tell(theatre: Theatre, scenes: list[Scene], only_table: bool) -> in
     rows: list[Row] = []
     for number, scene in enumerate(scenes, 1):
         try:
-            played, words = play(theatre, scene, f"{number} of {len(scenes)}")
+            played = play(theatre, scene, f"{number} of {len(scenes)}")
         except PagefaultError as error:
             status = NOT_PLAYED
             rows.append(not_played_row(scene, str(error)))
             continue
         rows += play_rows(played)
         if not only_table:
-            page.write(*scene_story(played, words), (), ())
+            page.write(*scene_story(played), (), ())
     if not only_table:
         page.write(*legend(), ())
     page.write(closing_table(rows))
@@ -117,7 +117,7 @@ def play_as_json(theatre: Theatre, scenes: list[Scene]) -> int:
     told, status = [], 0
     for number, scene in enumerate(scenes, 1):
         try:
-            told.append(as_json.play(*play(theatre, scene, f"{number} of {len(scenes)}")))
+            told.append(as_json.play(play(theatre, scene, f"{number} of {len(scenes)}")))
         except PagefaultError as error:
             status = NOT_PLAYED
             told.append(as_json.not_played(scene, str(error)))
@@ -125,10 +125,7 @@ def play_as_json(theatre: Theatre, scenes: list[Scene]) -> int:
     return status
 
 
-def play(theatre: Theatre, scene: Scene, which: str) -> tuple[Played, list[str]]:
-    """Play one scene, and hear at once what the kernel says if its last act ended in an oops."""
-    from ..report.kernel_words import kernel_words
-
+def play(theatre: Theatre, scene: Scene, which: str) -> Played:
+    """Play one scene, showing that it takes time if it does."""
     with working(f"playing {scene.name}, scene {which}"):
-        played = theatre.play(scene)
-    return played, kernel_words(played.machine, played.acts[-1].result)
+        return theatre.play(scene)

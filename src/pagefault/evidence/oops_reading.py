@@ -125,10 +125,10 @@ class FrameBuilder:
     def take(self, line: str) -> bool:
         """Take a line of a frame; False if it is none. What came first stays: a later frame may have lost its RIP."""
         if found := CODE.fullmatch(line):
-            if self.code is self.code_at is None:
+            if self.code is None and self.code_at is None:
                 self.code = bytes.fromhex(found[1] + found[2] + found[3])
         elif found := NO_CODE.match(line):
-            if self.code is self.code_at is None:
+            if self.code is None and self.code_at is None:
                 self.code_at = int(found[1], 16)
         elif found := RSP.match(line):
             if "rsp" not in self.values:
@@ -240,12 +240,13 @@ class Builder:
             self.fault = [*self.fault[:1], int(found[1], 16)]
         elif found := CORRUPTED.match(line):
             self.preface = CorruptedPageTable(found[1], int(found[2], 16), PageTableWords(()))
+            self.tables, self.bad = [], False
         elif found := GUARD.match(line):
             address, low, high = (int(found[i], 16) for i in (2, 3, 4))
             self.preface = StackGuard(found[1], address, low, high)
-        elif TABLES.match(line) and (self.fault or self.preface):
+        elif TABLES.match(line):
             self.tables = [(name, int(value, 16)) for name, value in ENTRY.findall(line)]
-        elif line == "BAD" and (self.fault or self.preface):
+        elif line == "BAD":
             self.bad = True
         elif DESCRIPTORS.match(line) and self.fault:
             self.descriptors.append(line)

@@ -23,7 +23,7 @@ Kernel: arch/x86/include/asm/pgtable_types.h _PAGE_SPECIAL, _PAGE_SOFT_DIRTY, v6
 class PteFault:
     """
     A fault that came down to one pte: struct vm_fault. `slot` is the pte's physical address and `value` what it holds,
-    `frame` the frame to use if one is needed.
+    `frame` the frame to use if one is needed (else the page of zeros).
     """
 
     address: int
@@ -35,19 +35,29 @@ class PteFault:
     context: Context
 
 
-def page_protection(vma: Vma) -> int:
+def page_protection(pte: PteFault) -> int:
     """
-    The bits of a pte in this vma, without the right to write: private pages get that when they are written.
+    The bits of a pte in the fault's vma, without the right to write: private pages get that when they are written.
 
     Kernel: arch/x86/mm/pgprot.c protection_map[], vm_get_page_prot(), v6.1.
     """
-    bits = x86_64.PRESENT | x86_64.USER | x86_64.ACCESSED | vma.protection_key << x86_64.PROTECTION_KEY_SHIFT
-    return bits if vma.execute else bits | x86_64.EXECUTE_DISABLE
+    vma, bits = pte.vma, x86_64.PRESENT | x86_64.USER | x86_64.ACCESSED
+    bits |= vma.protection_key << x86_64.PROTECTION_KEY_SHIFT
+    return bits | (0 if vma.execute else x86_64.EXECUTE_DISABLE & x86_64.supported_pte_mask(pte.context.cpu))
 
 
 def own_page(pte: PteFault) -> int:
-    """The pte of a page of one's own, just written."""
-    return pte.frame | page_protection(pte.vma) | x86_64.WRITABLE | x86_64.DIRTY | SOFT_DIRTY
+    """
+    The pte of a page of one's own, just written. ptrace may write where the vma forbids it; the pte is read-only then.
+
+    Kernel: include/linux/mm.h maybe_mkwrite(), v6.1.
+    """
+    return pte.frame | page_protection(pte) | write_bit(pte.vma) | x86_64.DIRTY | SOFT_DIRTY
+
+
+def write_bit(vma: Vma) -> int:
+    """The right to write, if the vma gives it."""
+    return x86_64.WRITABLE if vma.write else 0
 
 
 def do_anonymous_page(pte: PteFault) -> Answer:
@@ -57,7 +67,7 @@ def do_anonymous_page(pte: PteFault) -> Answer:
     Kernel: mm/memory.c do_anonymous_page(), v6.1.
     """
     if not pte.write:
-        value = pte.context.zero_page | page_protection(pte.vma) | SPECIAL
+        value = pte.context.zero_page | page_protection(pte) | SPECIAL
         return Answer(
             Resolved("zero page mapped"),
             (WriteEntry("pte", pte.slot, value, pte.address),),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..arch import x86_64
 from ..vocabulary.effect import CopyFrame, FlushPage, TakeFrame, WriteEntry
 from ..vocabulary.outcome import Resolved
-from .anonymous import SOFT_DIRTY, PteFault, own_page
+from .anonymous import SOFT_DIRTY, PteFault, own_page, write_bit
 from .decision import Answer
 
 
@@ -27,7 +27,7 @@ def do_wp_page(pte: PteFault) -> Answer:
             ),
             because="the page is the shared zero page",
         )
-    value = pte.value | x86_64.WRITABLE | x86_64.ACCESSED | x86_64.DIRTY | SOFT_DIRTY
+    value = pte.value | write_bit(pte.vma) | x86_64.ACCESSED | x86_64.DIRTY | SOFT_DIRTY
     return Answer(
         Resolved("page reused"),
         (WriteEntry("pte", pte.slot, value, pte.address), FlushPage(pte.address)),

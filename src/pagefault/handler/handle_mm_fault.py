@@ -15,6 +15,7 @@ from ..vocabulary.effect import Effect, TakeFrame, WriteEntry, ZeroFrame
 from ..vocabulary.fault import Fault
 from ..vocabulary.outcome import OutOfMemory
 from ..vocabulary.vma import Vma
+from ..vocabulary.walk import Walk
 from .anonymous import PteFault, do_anonymous_page
 from .context import Context
 from .copy_on_write import access_flags, do_wp_page
@@ -29,14 +30,17 @@ def handle_mm_fault(fault: Fault, context: Context, mm: AddressSpace, vma: Vma, 
     arch/x86/mm/fault.c do_user_addr_fault().
     """
     address = (fault.address or 0) & PAGE_MASK
-    missing = missing_tables(context, mm, address)
-    frames = context.frames.peek(missing + 1)
-    if len(frames) <= missing:
+    way = walk(context.memory, mm.root, address, context.cpu)
+    missing = missing_tables(way, context)
+    needed = missing + needs_page(way, context, fault.write)
+    frames = context.frames.peek(needed)
+    if len(frames) < needed:
         if fault.user_mode:
-            return Answer(OutOfMemory(needed=missing + 1), because="no free frame is left")
+            return Answer(OutOfMemory(needed), because="no free frame is left")
         return Answer(BadArea("SEGV_MAPERR"), because="VM_FAULT_OOM: no free frame is left")
-    tables, slot, value = allocate_tables(context, mm, address, frames)
-    pte = PteFault(address, slot, value, fault.write, vma, frames[missing], context)
+    tables, slot, value = allocate_tables(way, context, frames)
+    frame = frames[missing] if needed > missing else context.zero_page
+    pte = PteFault(address, slot, value, fault.write, vma, frame, context)
     if not value & x86_64.PRESENT:
         answer = do_anonymous_page(pte)
     elif fault.write and not value & x86_64.WRITABLE:
@@ -46,23 +50,25 @@ def handle_mm_fault(fault: Fault, context: Context, mm: AddressSpace, vma: Vma, 
     return Answer(answer.outcome, (*before, *tables, *answer.effects), answer.because)
 
 
-def missing_tables(context: Context, mm: AddressSpace, address: int) -> int:
+def missing_tables(way: Walk, context: Context) -> int:
     """How many page tables are missing on the way down to the pte."""
-    way = walk(context.memory, mm.root, address, context.cpu)
-    levels = x86_64.geometry(context.cpu).levels
-    return 0 if way.entries[-1].level == "pte" else len(levels) - len(way.entries)
+    return 0 if way.entries[-1].level == "pte" else len(x86_64.geometry(context.cpu).levels) - len(way.entries)
 
 
-def allocate_tables(
-    context: Context, mm: AddressSpace, address: int, frames: tuple[int, ...]
-) -> tuple[tuple[Effect, ...], int, int]:
+def needs_page(way: Walk, context: Context, write: bool) -> bool:
+    """Will this take a page of its own? A read is content with the shared page of zeros, and with any page there is."""
+    leaf = way.entries[-1]
+    there = leaf.level == "pte" and leaf.value & x86_64.PRESENT
+    return write and not (there and leaf.value & x86_64.PHYSICAL_MASK != context.zero_page)
+
+
+def allocate_tables(way: Walk, context: Context, frames: tuple[int, ...]) -> tuple[tuple[Effect, ...], int, int]:
     """
     The effects that make the missing tables out of `frames`, the pte's physical address, and its present value.
 
     Kernel: mm/memory.c __handle_mm_fault() (p4d_alloc(), pud_alloc(), pmd_alloc()), __pte_alloc(), v6.1.
     """
     effects: list[Effect] = []
-    way = walk(context.memory, mm.root, address, context.cpu)
     levels = x86_64.geometry(context.cpu).levels
     last = way.entries[-1]
     if last.level == "pte":
@@ -72,7 +78,7 @@ def allocate_tables(
         effects += [
             TakeFrame(frame, use=f"{below.name} table"),
             ZeroFrame(frame),
-            WriteEntry(level.name, slot, frame | TABLE_FLAGS, address),
+            WriteEntry(level.name, slot, frame | TABLE_FLAGS, way.address),
         ]
-        slot = frame + (address >> below.shift & ENTRIES - 1) * 8
+        slot = frame + (way.address >> below.shift & ENTRIES - 1) * 8
     return tuple(effects), slot, 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..arch.x86_64 import PRESENT, WRITABLE, address_map
+from ..arch.x86_64 import EXECUTE_DISABLE, PRESENT, WRITABLE, address_map
 from ..tables.pagetable import walk
 from ..vocabulary.effect import FlushPage, WriteEntry
 from ..vocabulary.fault import Fault
@@ -47,6 +47,8 @@ def spurious_kernel_fault(fault: Fault, context: Context) -> Answer | None:
     Permissions of kernel pages are widened without a flush on other CPUs, so a write or a fetch (no other access) may
     fault on a translation that is out of date.
 
+    Only the leaf's bits are asked, and the pmd's above a pte; what higher levels forbid is not looked at.
+
     Kernel: arch/x86/mm/fault.c spurious_kernel_fault(), v6.1.
     Manual: Intel SDM vol. 3A, 4.10.4.3 (optional invalidation).
     """
@@ -58,11 +60,10 @@ def spurious_kernel_fault(fault: Fault, context: Context) -> Answer | None:
     master = walk(context.memory, context.init_mm_root, fault.address or 0, context.cpu)
     if not isinstance(master.end, Mapped):
         return None
-    if fault.write and not master.entries[-1].value & WRITABLE:
-        return None
-    if fault.fetch and not master.end.executable:
-        return None
     leaf = master.entries[-1]
+    asked = master.entries[-2:] if leaf.level == "pte" else (leaf,)
+    if any(entry.value & EXECUTE_DISABLE if fault.fetch else not entry.value & WRITABLE for entry in asked):
+        return None
     return Answer(
         Spurious(),
         (FlushPage(fault.address or 0),),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..arch.x86_64 import U64, address_map
-from ..arch.x86_instruction import MAX_INSTRUCTION, memory_operand
+from ..arch.x86_instruction import MAX_INSTRUCTION, addressed
 from ..vocabulary.address import PAGE
 from ..vocabulary.fault import Fault
 from ..vocabulary.outcome import Oops
@@ -18,7 +18,7 @@ def stack_guard_page(fault: Fault, context: Context) -> Answer | None:
     """
     Is it the guard page of this task's kernel stack?
 
-    Kernel: arch/x86/mm/fault.c page_fault_oops(); arch/x86/kernel/dumpstack.c get_stack_guard_info(), v6.1.
+    Kernel: arch/x86/mm/fault.c page_fault_oops(); arch/x86/include/asm/stacktrace.h get_stack_guard_info(), v6.1.
     """
     if context.stack is None or fault.user_mode:
         return None
@@ -61,10 +61,10 @@ def general_protection_oops(fault: Fault, context: Context) -> Answer | None:
 
 def gp_operand(fault: Fault, context: Context) -> tuple[int, int] | None:
     """
-    Address and size of the memory operand of the instruction that raised a #GP; None if it has none or is unreadable.
+    Address and size of what the instruction that raised a #GP addresses; None if nothing, or if it is unreadable.
     """
     code = context.read_kernel(fault.ip, MAX_INSTRUCTION)
-    return memory_operand(code, fault.registers) if code else None
+    return addressed(code, fault.registers) if code else None
 
 
 def non_canonical(address: int, size: int, context: Context) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..arch.x86_64 import CpuState
+from ..evidence.oops import OopsReport
 from ..handler.decision import Decision
 from ..vocabulary.access import Access
 from ..vocabulary.fault import Fault
@@ -62,7 +63,7 @@ CallEnd = Returned | Died | Stopped
 class CallResult:
     """
     One call of one function: the registers that were set for it (its arguments, in order), how it ended, every fault on
-    the way, and the registers it left.
+    the way, the registers it left, and what the kernel printed if it ended in an oops.
     """
 
     function: str
@@ -70,3 +71,4 @@ class CallResult:
     end: CallEnd
     events: tuple[FaultEvent, ...]
     registers: dict[str, int]
+    oops: OopsReport | None = None

@@ -53,7 +53,9 @@ class KernelMemory:
         if size <= 0:
             raise BadInput("vmalloc", expected="a positive size", got=str(size))
         length = size + PAGE - 1 & PAGE_MASK
-        address = self._free_area(length + PAGE, (self.area.vmalloc_start if start is None else start) & PAGE_MASK)
+        # The first page stays free: the area after it has a guard page on both sides, like every other.
+        lowest = self.area.vmalloc_start + PAGE if start is None else start
+        address = self._free_area(length + PAGE, lowest & PAGE_MASK)
         self._areas[address] = length
         for page in range(address, address + length, PAGE):
             frame = self._frames.take()

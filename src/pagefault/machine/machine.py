@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from ..arch import x86_64
 from ..arch.x86_64 import CpuState
@@ -53,6 +54,7 @@ class Machine:
     """
     A booted kernel that functions can be called in. Make one with `Machine.boot`.
 
+    `modules` are the names of the loaded ones in order, `die_counter` counts oopses and `first_oops` is the first;
     `events` are the latest faults, `log` the kernel's warnings; `user` is the current process.
     """
 
@@ -70,6 +72,8 @@ class Machine:
         self.cpu.write_many({"cs": x86_64.KERNEL_CS, "ss": x86_64.KERNEL_DS})
         self.events: deque[FaultEvent] = deque(maxlen=REMEMBERED_FAULTS)
         self.log: deque[str] = deque(maxlen=REMEMBERED_FAULTS)
+        self.modules: list[str] = []
+        self.die_counter, self.first_oops = 0, cast("FaultEvent | None", None)
         self._addresses: dict[str, int] = {}
         self.tasks = Tasks(booted)
         self.processes: list[Process] = []
@@ -236,6 +240,7 @@ class Machine:
             length = segment.virtual - start + segment.memory_size
             self.memory.map_pages(start, bytes(data), length, segment_flags(segment))
         self._addresses.clear()
+        self.modules.append(name)
         self.symbols = self.symbols.with_module(image.symbols, name)
         self.extables = replace(self.extables, others=(*self.extables.others, image.exception_table))
 

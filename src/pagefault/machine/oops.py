@@ -56,7 +56,7 @@ def print_oops(machine: Machine, event: FaultEvent, file: TextIO | None = None) 
 
 def oops_of(machine: Machine, event: FaultEvent, number: int | None = None) -> OopsReport:
     """
-    The oops that `event` ended in. It is the `number`th since boot; by default, as many as the machine remembers.
+    The oops that `event` ended in. It is the `number`th since boot; by default, the latest.
 
     Errors: Unsupported if `event` did not end in an oops.
 
@@ -67,11 +67,9 @@ def oops_of(machine: Machine, event: FaultEvent, number: int | None = None) -> O
     outcome = event.decision.outcome
     if not isinstance(outcome, Oops) or outcome.reason.startswith("Kernel panic"):
         raise Unsupported(f"the oops of {outcome}", why="the kernel prints something else, or nothing")
-    earlier = [each for each in machine.events if isinstance(each.decision.outcome, Oops)]
-    first = earlier[0] if earlier else event
-    number = number or next((i for i, each in enumerate(earlier, 1) if each is event), len(earlier) + 1)
+    number, first = number or max(1, machine.die_counter), machine.first_oops or event
     what = what_died(outcome.reason)
-    modules = loaded_modules(machine)
+    modules = tuple(reversed(machine.modules))  # the latest is printed first
     frame, read_fault = register_frame(machine, event)
     summary, summary_read_fault = register_frame(machine, first)
     cr2 = event.fault.registers["cr2"] if event.fault.address is None else event.fault.address
@@ -183,12 +181,6 @@ def task_line(machine: Machine, event: FaultEvent, number: int, modules: tuple[s
     letters = ("D" if number > 1 else "") + ("W" if machine.log else "") + (module_taints(machine) if modules else "")
     comm, pid = event.task
     return TaskLine(0, pid, comm, release, build, taint_letters(letters))
-
-
-def loaded_modules(machine: Machine) -> tuple[str, ...]:
-    """The names of the modules, the latest first. Each has an exception table, and its symbols know its name."""
-    found = [machine.symbols.at(next(iter(table)).insn) for table in reversed(machine.extables.others)]
-    return tuple(symbol.module for symbol in found if symbol is not None and symbol.module is not None)
 
 
 def module_taints(machine: Machine) -> str:

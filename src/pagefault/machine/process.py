@@ -122,7 +122,7 @@ class Process:
             changed = with_rights(replace(vma, start=max(start, vma.start), end=min(end, vma.end)), protection)
             self.mm.vmas.replace(vma, *outside(vma, start, end), changed)
             for entry in self._present(changed.start, changed.end):
-                self._ram.write_u64(entry.physical, protected(entry.value, changed))
+                self._ram.write_u64(entry.physical, protected(entry.value, changed) & self._tables.supported)
         self._flush()
 
     def read(self, address: int, length: int) -> bytes:

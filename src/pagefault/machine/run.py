@@ -32,6 +32,7 @@ from ..vocabulary.fault import Fault
 from ..vocabulary.outcome import FixedUp, Oops, OutOfMemory, Signal
 from .cpu import Halted, MemoryFault, OutOfBudget, Reached, Trapped
 from .event import CallEnd, CallResult, Died, FaultEvent, Returned, Stopped
+from .oops import oops_of
 from .process import Process
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def run_call(machine: Machine, function: str, arguments: dict[str, int], start: 
     `budget` bounds the instructions of each stretch between two faults; faults are bounded by FAULT_LIMIT.
     """
     events: list[FaultEvent] = []
-    pc, last, repeated = start, None, 0
+    last: FaultEvent | None = None
+    pc, repeated = start, 0
     while True:
         stop = machine.cpu.run(pc, machine.return_address, budget)
         match stop:
@@ -78,7 +80,13 @@ def run_call(machine: Machine, function: str, arguments: dict[str, int], start: 
                 end = Stopped(why, pc_of(machine))
             case _:
                 assert_never(stop)
-        return CallResult(function, arguments, end, tuple(events), machine.cpu.registers())
+        oops = oops_of(machine, last) if last is not None and is_oops(end) else None
+        return CallResult(function, arguments, end, tuple(events), machine.cpu.registers(), oops)
+
+
+def is_oops(end: CallEnd) -> bool:
+    """Did it end in an oops? A panic prints something else."""
+    return isinstance(end, Died) and isinstance(end.outcome, Oops) and not end.outcome.reason.startswith("Kernel panic")
 
 
 def pc_of(machine: Machine) -> int:
@@ -140,6 +148,9 @@ def take_fault(machine: Machine, stop: MemoryFault) -> FaultEvent | Stopped:
         task=(machine.current.task.comm, machine.current.task.pid),
     )
     machine.events.append(event)
+    if isinstance(decision.outcome, Oops):
+        machine.die_counter += 1
+        machine.first_oops = machine.first_oops or event
     return event
 
 

@@ -34,7 +34,7 @@ class in `vocabulary` or `machine.event`. What does not exist is null; a list ma
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ..arch import x86_64
@@ -46,6 +46,7 @@ from ..tables.symbols import SymbolTable
 from ..vocabulary.exception_entry import ExceptionEntry
 from ..vocabulary.fault import Fault
 from ..vocabulary.walk import Walk
+from .kernel_words import kernel_words
 from .play import PlayToTell, SceneToTell
 from .returned import meaning, number, result_register
 
@@ -72,13 +73,13 @@ def place(address: int, symbols: SymbolTable) -> Json:
     return {"address": bits(address), "symbol": str(symbol) if (symbol := symbols.at(address)) else None}
 
 
-def play(played: PlayToTell, oops: Sequence[str] = ()) -> Json:
-    """A scene that was played; `oops` are the kernel's own lines about how its last act ended."""
+def play(played: PlayToTell) -> Json:
+    """A scene that was played."""
     symbols = played.machine.symbols
     acts = [
         {
             "text": act.text,
-            "call": call(act.result, symbols, oops if act is played.acts[-1] else ()),
+            "call": call(act.result, symbols),
             "after": list(act.after),
             "vmas": [record(vma) for vma in act.vmas],
         }
@@ -97,8 +98,8 @@ def not_played(told: SceneToTell, why: str) -> Json:
     return {**scene(told), "acts": [], "remarks": [], "error": why}
 
 
-def call(result: CallResult, symbols: SymbolTable, oops: Sequence[str] = ()) -> Json:
-    """One call; `oops` are the kernel's own lines about it."""
+def call(result: CallResult, symbols: SymbolTable) -> Json:
+    """One call."""
     return {
         "function": result.function,
         "arguments": registers(result.arguments),
@@ -106,7 +107,7 @@ def call(result: CallResult, symbols: SymbolTable, oops: Sequence[str] = ()) -> 
         "result": result_value(result) if isinstance(result.end, Returned) else None,
         "registers": registers(result.registers),
         "faults": [fault_event(event, symbols) for event in result.events],
-        "oops": list(oops),
+        "oops": kernel_words(result),
     }
 
 

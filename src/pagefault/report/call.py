@@ -9,6 +9,7 @@ from ..machine.event import CallResult
 from ..tables.symbols import SymbolTable
 from .explain import call_text, end_line
 from .fault_story import access_words
+from .kernel_words import kernel_words
 from .outcome import handled_by
 from .page import Line, Span, Table
 from .returned import signed
@@ -17,8 +18,8 @@ TOLD = 40
 """Faults listed at most."""
 
 
-def call_summary(result: CallResult, symbols: SymbolTable, oops: Sequence[str] = ()) -> Iterator[Line | Table]:
-    """The call, a table of its faults, the kernel's own lines about an `oops`, and its end."""
+def call_summary(result: CallResult, symbols: SymbolTable) -> Iterator[Line | Table]:
+    """The call, a table of its faults, the kernel's own lines about an oops, and its end."""
     yield (Span(call_text(result), "code"),)
     if result.events:
         yield ()
@@ -26,7 +27,7 @@ def call_summary(result: CallResult, symbols: SymbolTable, oops: Sequence[str] =
         if len(result.events) > TOLD:
             yield (f"and {len(result.events) - TOLD} faults more",)
         yield ()
-    if oops:
+    if oops := kernel_words(result):
         yield from ((line,) for line in (*oops, ""))
     yield end_line(result, symbols)
 

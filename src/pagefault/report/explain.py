@@ -13,6 +13,7 @@ from ..arch.x86_64 import ARGUMENT_REGISTERS, CpuState
 from ..machine.event import CallResult, Died, Returned, Stopped
 from ..tables.symbols import SymbolTable
 from .fault_story import Surroundings, fault_story
+from .kernel_words import kernel_words
 from .outcome import headline
 from .page import PIPE_WIDTH, Line, Span, folded, prose
 from .play import PlayToTell
@@ -25,14 +26,14 @@ TOLD_IN_FULL = 12
 """Faults of one call that are told; of the others, only how many there were."""
 
 
-def scene_story(play: PlayToTell, oops: Sequence[str] = ()) -> Iterator[Line]:
-    """The whole scene; `oops` are the kernel's own lines about how its last act ended."""
+def scene_story(play: PlayToTell) -> Iterator[Line]:
+    """The whole scene."""
     title = f"{play.scene.name}: {play.scene.title}"
     yield (Span(title, "title"),)
     yield (Span("=" * min(len(title), PIPE_WIDTH), "title"),)
     yield ("cause    ", play.scene.cause)
     cpu = next((act.result.events[0].state for act in play.acts if act.result.events), play.machine.cpu.state())
-    yield ("machine  ", f"{kernel_words(play.machine)}; {cpu_words(cpu)}")
+    yield ("machine  ", f"{version_words(play.machine)}; {cpu_words(cpu)}")
     yield ()
     yield from prose(play.scene.about)
     around = Surroundings(play.machine.symbols)
@@ -42,7 +43,7 @@ def scene_story(play: PlayToTell, oops: Sequence[str] = ()) -> Iterator[Line]:
         if act.result.events and cpu_words(act.result.events[0].state) != cpu_words(cpu):
             cpu = act.result.events[0].state
             yield (f"   on {cpu_words(cpu)}",)
-        yield from call_story(act.result, replace(around, vmas=act.vmas), oops if act is play.acts[-1] else ())
+        yield from call_story(act.result, replace(around, vmas=act.vmas))
         for sentence in act.after:
             yield from prose(sentence, indent=3)
     for remark in play.remarks:
@@ -50,7 +51,7 @@ def scene_story(play: PlayToTell, oops: Sequence[str] = ()) -> Iterator[Line]:
         yield from prose(remark)
 
 
-def kernel_words(machine: Machine) -> str:
+def version_words(machine: Machine) -> str:
     """Which kernel, and by which version's rules it handles faults if they are not its own."""
     version = machine.booted.image.version
     rules = "" if machine.profile.version == version else f" by the rules of {machine.profile}"
@@ -73,8 +74,8 @@ def legend() -> Iterator[Line]:
     yield ("  DRT dirty (written); GLB global; PSE a large page; PWT, PCD caching",)
 
 
-def call_story(result: CallResult, around: Surroundings, oops: Sequence[str] = ()) -> Iterator[Line]:
-    """The call, its faults, and how it ended; `oops` are the kernel's own lines about it."""
+def call_story(result: CallResult, around: Surroundings) -> Iterator[Line]:
+    """The call, its faults, what the kernel printed, and how it ended."""
     yield ("   ", Span(call_text(result), "code"))
     previous = None
     for number, event in enumerate(result.events[:TOLD_IN_FULL], 1):
@@ -87,7 +88,7 @@ def call_story(result: CallResult, around: Surroundings, oops: Sequence[str] = (
     if len(result.events) > TOLD_IN_FULL:
         yield ()
         yield (f"   and {len(result.events) - TOLD_IN_FULL} faults more",)
-    if oops:
+    if oops := kernel_words(result):
         yield ()
         yield ("   ", Span("what the kernel prints:", "strong"))
         yield from ((f"     {line}",) for line in until_end_of_trace(oops))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..arch.x86_eras import KernelProfile
 from ..images.vmlinux import Vmlinux
@@ -111,7 +112,7 @@ class Stage:
                 return name
         return functions[-1]
 
-    def call(self, text: str, function: str, *arguments: int, **registers: int) -> CallResult:
+    def call(self, text: str, function: str, *arguments: int, **registers: Any) -> CallResult:
         """Play one call; `text` says in a sentence what is being tried."""
         result = self.machine.run(function, *arguments, **registers)
         self.acts.append(Act(text, result, (), tuple(self.user.mm.vmas)))

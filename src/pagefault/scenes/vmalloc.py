@@ -13,7 +13,9 @@ LAST_WITH_FAULTING = (5, 7)
 
 
 def far_area(stage: Stage) -> int:
-    """An area in the first part of vmalloc space that this process's table has no entry for, or else in the last part."""
+    """
+    An area in the first part of vmalloc space that this process's table has no entry for, or else in the last part.
+    """
     machine = stage.machine
     reach = 1 << machine.tables.levels[0].shift
     starts = range(machine.area.vmalloc_start // reach * reach + reach, machine.area.vmalloc_end - reach, reach)

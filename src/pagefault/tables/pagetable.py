@@ -126,8 +126,6 @@ class PageTables:
             size, name = (0x200000, "pmd") if large else (PAGE, "pte")
             slot = self.entry_slot(root, address, name)
             room = (PAGE - slot % PAGE) // 8
-            if not large:
-                room = min(room, (-address & 0x1FFFFF) // PAGE or room)
             count = min(room, (end - address) // size)
             value = physical | flags & self.supported | (x86_64.PAGE_SIZE_BIT if large else 0)
             run = np.uint64(value) + np.arange(count, dtype=np.uint64) * np.uint64(size)

@@ -1,0 +1,75 @@
+"""The loop: exact faults, and what ends a call that does not return."""
+
+from __future__ import annotations
+
+import pytest
+
+from pagefault import PAGE, FixedUp, Machine
+from pagefault.kernels import faulty_module
+from pagefault.machine.event import Died, Stopped
+from pagefault.machine.kernel_memory import KERNEL_ROX
+
+INT3, UD2, HLT, SPIN = b"\xcc", b"\x0f\x0b", b"\xf4", b"\xeb\xfe"
+
+
+@pytest.fixture
+def machine() -> Machine:
+    machine = Machine.boot()
+    machine.load_module(faulty_module(), "faulty")
+    return machine
+
+
+def run_code(machine: Machine, code: bytes, **registers: int) -> object:
+    """Run bytes as a kernel function, in the middle of a page of their own."""
+    at = machine.area.modules_start + 0x80000
+    machine.memory.map_pages(at, bytes(16) + code + b"\xc3", PAGE, KERNEL_ROX)
+    return machine.run(at + 16, budget=100_000, **registers).end
+
+
+def test_a_function_that_never_returns_runs_out_of_budget(machine: Machine) -> None:
+    end = run_code(machine, SPIN)
+    assert isinstance(end, Stopped)
+    assert "out of budget: 100000 instructions" in end.why
+
+
+@pytest.mark.parametrize(("code", "why"), [(INT3, "int3"), (UD2, "invalid opcode"), (HLT, "HLT")])
+def test_what_the_machine_does_not_provide_stops_the_call_and_says_where(
+    machine: Machine, code: bytes, why: str
+) -> None:
+    end = run_code(machine, code)
+    assert isinstance(end, Stopped)
+    assert why in end.why
+    assert end.at & ~0xFFF == machine.area.modules_start + 0x80000
+
+
+def test_memory_that_is_mapped_to_no_ram_stops_the_call(machine: Machine) -> None:
+    at = machine.area.modules_start + 0x90000
+    machine.tables.map(machine.booted.init_mm_root, at, machine.ram.size + PAGE, 0x163)
+    end = machine.run("rd", at).end
+    assert isinstance(end, Stopped)
+    assert "there is no RAM" in end.why
+
+
+def test_a_fault_that_comes_back_for_ever_is_noticed(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were the handler's effects lost, the same instruction would fault again and again."""
+    monkeypatch.setattr("pagefault.machine.run.apply", lambda *_: None)
+    monkeypatch.setattr("pagefault.handler.fixup.FixedUp", lambda entry, _landing: FixedUp(entry, entry.insn))
+    end = machine.run("rd_user_guarded", 0x5000).end
+    assert isinstance(end, Stopped)
+    assert "no progress" in end.why
+
+
+def test_a_read_modify_write_instruction_faults_as_a_write(machine: Machine) -> None:
+    """`add %rax, (%rdi)`: the CPU checks for a write from the start, so W is set though it reads first."""
+    end = run_code(machine, bytes.fromhex("480107"), rdi=machine.area.vmalloc_end - 64 * PAGE)
+    assert isinstance(end, Died)
+    assert machine.events[-1].fault.error_code == 0x2
+
+
+def test_cr2_is_the_exact_address_and_the_boundary_for_an_access_that_crosses(machine: Machine) -> None:
+    area = machine.vmalloc(PAGE)
+    machine.run("rd", area + PAGE + 0x123)
+    assert machine.events[-1].fault.address == area + PAGE + 0x123
+    assert machine.cpu.read("cr2") == area + PAGE + 0x123
+    machine.run("rd", area + PAGE - 4)
+    assert machine.events[-1].fault.address == area + PAGE
