@@ -19,7 +19,6 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import unicorn
@@ -138,6 +137,7 @@ class UnicornCpu:
         self._invalid_address = ctypes.c_uint64.from_address(handle_of(self._uc) + invalid_address_offset())
         self._refused: MemoryFault | None = None
         self._trapped: Trapped | None = None
+        self._answered_after_stop = False
         self._error: Exception | None = None
         self._uc.hook_add(unicorn.UC_HOOK_TLB_FILL, self._fill)
         self._uc.hook_add(unicorn.UC_HOOK_INTR, self._interrupt)
@@ -147,15 +147,13 @@ class UnicornCpu:
             self.write("pkru", state.pkru)
 
     def run(self, start: int, until: int, budget: int) -> Stop:
-        self._refused = self._trapped = self._error = None
+        self._forget_the_last_run()
         try:
             self._uc.emu_start(start, until, count=budget)
         except unicorn.UcError as error:
-            if self._error is not None:
-                raise self._error from None
+            self._raise_our_own()
             return self._exact(self._refused) if self._refused else self._gave_up(error)
-        if self._error is not None:
-            raise self._error
+        self._raise_our_own()
         if self._trapped is not None:
             return self._trapped
         at = self.read("rip")
@@ -215,6 +213,11 @@ class UnicornCpu:
             state = self.state()
             access = Access(address, KINDS[kind], user=state.cpl == 3)
             walk, translation = self._mmu.translate(access, state)
+            if translation is None and self._refused is not None and kind == unicorn.UC_MEM_FETCH:
+                # The guest has stopped. Unicorn drops its code just before `until`, where CPL 3 may not fetch.
+                self._answered_after_stop = True
+                result.paddr, result.perms = 0, unicorn.UC_PROT_EXEC
+                return True
             if translation is None:
                 # Only once emu_start() is back is the exact address known.
                 self._refused = MemoryFault(access, walk, state)
@@ -229,6 +232,17 @@ class UnicornCpu:
         except Exception as error:  # noqa: BLE001 -- ctypes would print it and go on with garbage; run() raises it
             self._error = error
             return False
+
+    def _forget_the_last_run(self) -> None:
+        self._refused = self._trapped = self._error = None
+        if self._answered_after_stop:
+            self._answered_after_stop = False
+            self._uc.ctl(unicorn.unicorn_const.UC_CTL_TLB_FLUSH, unicorn.unicorn_const.UC_CTL_IO_WRITE)
+
+    def _raise_our_own(self) -> None:
+        """Raise what went wrong in the fill hook, where nothing can be raised."""
+        if self._error is not None:
+            raise self._error from None
 
     def _exact(self, stop: MemoryFault) -> MemoryFault:
         """A refused access with its exact address instead of its page's."""
