@@ -46,13 +46,13 @@ def test_what_is_no_instruction_decodes_to_none(code: str) -> None:
     ("code", "address", "size"),
     [
         ("48 8b 07", 0x7000, 8),  # mov (%rdi),%rax
-        ("8a 47 ff", 0x6FFF, 1),  # mov -1(%rdi),%al
+        ("8a 47 ff", 0x6FFF, 4),  # mov -1(%rdi),%al
         ("8b 44 88 04", 0x1044, 4),  # mov 4(%rax,%rcx,4),%eax
         ("66 89 1c c5 00 00 00 80", 0xFFFF_FFFF_8000_8000, 2),  # mov %bx,0xffffffff80000000(,%rax,8)
         ("48 8b 05 10 00 00 00", 0xFFFF_FFFF_8100_0017, 8),  # mov 0x10(%rip),%rax: from the next instruction
         ("65 48 8b 04 25 28 00 00 00", 0xFFFF_8880_0010_0028, 8),  # mov %gs:0x28,%rax
         ("64 8b 03", 0x7000_0020, 4),  # mov %fs:(%rbx),%eax
-        ("43 8a 44 09 20", 0x0, 1),  # mov 0x20(%r9,%r9),%al wraps
+        ("43 8a 44 09 20", 0x0, 4),  # mov 0x20(%r9,%r9),%al wraps
     ],
 )
 def test_memory_operand(code: str, address: int, size: int) -> None:
@@ -60,16 +60,19 @@ def test_memory_operand(code: str, address: int, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "register"),
-    [("48 89 c3", "rbx"), ("0f 01 d1", "rcx"), ("4d 89 c3", "r11"), ("8e d8", "rax")],  # mov, xsetbv, mov, mov to ds
+    ("code", "register", "size"),
+    [
+        ("48 89 c3", "rbx", 8),  # mov %rax, %rbx
+        ("0f 01 d1", "rcx", 4),  # xsetbv
+        ("4d 89 c3", "r11", 8),  # mov %r8, %r11
+        ("8e d8", "rax", 4),  # mov %eax, %ds
+        ("f3 a4", "rax", 4),  # rep movsb has no ModRM byte: the kernel takes it for (%rax)
+        ("0f 30", "rax", 4),  # wrmsr, likewise
+    ],
 )
-def test_a_register_in_place_of_memory_counts_at_its_value(code: str, register: str) -> None:
+def test_what_the_kernel_takes_for_an_address_without_a_memory_operand(code: str, register: str, size: int) -> None:
     """A real 6.1 calls xsetbv with ecx = 0x5a a #GP "maybe for address 0x5a"."""
-    assert addressed(bytes.fromhex(code), {register: 0x5A}) == (0x5A, 8)
-
-
-def test_an_instruction_without_modrm_addresses_nothing() -> None:
-    assert addressed(bytes.fromhex("0f 30"), REGISTERS) is None  # wrmsr
+    assert addressed(bytes.fromhex(code), {register: 0x5A}) == (0x5A, size)
 
 
 @pytest.mark.parametrize(
@@ -95,9 +98,10 @@ def test_an_instruction_without_modrm_addresses_nothing() -> None:
 )
 def test_read_modify_write_is_known_for_a_write(code: str) -> None:
     """All bytes of the operand count, and none beside it."""
-    size = addressed(bytes.fromhex(code), REGISTERS)
-    assert size is not None
-    for offset, expected in ((0, True), (size[1] - 1, True), (size[1], False), (-1, False)):
+    found = decode(bytes.fromhex(code))
+    assert found is not None
+    size = found.memory[0].size
+    for offset, expected in ((0, True), (size - 1, True), (size, False), (-1, False)):
         assert writes_what_it_reads(bytes.fromhex(code), 0x7000 + offset, REGISTERS) is expected
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ def report() -> OopsReport:
     return read(recorded(FOLDER / "6.1-max-user.txt").text)
 
 
-def page_fault(report: OopsReport, error_code: int, **changes: object) -> list[str]:
+def page_fault(report: OopsReport, error_code: int, **changes: Any) -> list[str]:
     assert isinstance(report.preface, PageFaultWords)
     changed = replace(report, preface=replace(report.preface, error_code=error_code, **changes))
     assert read(write(changed)) == changed

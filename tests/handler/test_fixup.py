@@ -270,7 +270,9 @@ def test_zeropad_at_every_such_entry_of_a_real_kernel(kernel: str, request: pyte
         operand = addressed(text, zeros.registers)
         assert operand is not None
         base = decode(text).memory[0].base  # type: ignore[union-attr]
-        fault = page_fault(LAST + 8, found.insn, **(zeros.registers | {base: LAST + 3 - operand[0] & (1 << 64) - 1}))
+        assert base is not None
+        registers = {**zeros.registers, base: LAST + 3 - operand[0] & (1 << 64) - 1}
+        fault = page_fault(LAST + 8, found.insn, **registers)
 
         def read(address: int, length: int, insn: int = found.insn, text: bytes = text) -> bytes | None:
             return {insn: text, LAST: WORD}.get(address)

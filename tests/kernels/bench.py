@@ -52,6 +52,13 @@ PATTERN = bytes(1 + i % 251 for i in range(PAGE))
 CANARY = 0xA5
 
 
+def section(elf: ELFFile, name: str) -> Any:
+    """A section that must be there."""
+    found = elf.get_section_by_name(name)
+    assert found is not None, name
+    return found
+
+
 @dataclass
 class Bench:
     """Both images, loaded and patched for a CPU with `features`. `pages` maps page numbers to (frame, permissions)."""
@@ -90,8 +97,8 @@ class Bench:
                 for offset in range(0, segment["p_memsz"], PAGE):
                     virtual = segment["p_vaddr"] if move else KERNEL + frame
                     self.map(virtual + offset, frame + offset, permissions)
-            self.symbols |= {s.name: s["st_value"] for s in elf.get_section_by_name(".symtab").iter_symbols()}
-            table, alternatives = (elf.get_section_by_name(n) for n in ("__ex_table", ".altinstructions"))
+            self.symbols |= {s.name: s["st_value"] for s in section(elf, ".symtab").iter_symbols()}
+            table, alternatives = (section(elf, n) for n in ("__ex_table", ".altinstructions"))
             for at in range(0, table["sh_size"], 12):
                 insn, fixup, data = struct.unpack_from("<iii", table.data(), at)
                 self.entries[table["sh_addr"] + at + insn] = (table["sh_addr"] + at + 4 + fixup, data)

@@ -15,6 +15,7 @@ from capstone import CS_AC_READ, CS_AC_WRITE, CS_ARCH_X86, CS_MODE_64, CS_OP_MEM
 from elftools.elf.constants import P_FLAGS, SH_FLAGS
 from elftools.elf.elffile import ELFFile
 
+from kernels.bench import section
 from pagefault.kernels import faulty_module, small_kernel
 
 KERNEL = Path(__file__).parents[2] / "kernel"
@@ -34,7 +35,7 @@ class Image:
             sections = {s.name: (s["sh_addr"], s.data()) for s in elf.iter_sections()}
             symbols = {
                 s["st_value"]: s.name
-                for s in elf.get_section_by_name(".symtab").iter_symbols()
+                for s in section(elf, ".symtab").iter_symbols()
                 if s["st_info"]["type"] == "STT_FUNC"
             }
         return cls(sections, sorted(symbols.items()))

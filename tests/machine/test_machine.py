@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pagefault import PAGE, BadInput, DidNotReturn, FixedUp, Machine, Oops
@@ -18,7 +20,7 @@ def machine() -> Machine:
     return machine
 
 
-def run_code(machine: Machine, code: bytes, **registers: int) -> object:
+def run_code(machine: Machine, code: bytes, **registers: Any) -> object:
     """Run bytes as a kernel function, in the middle of a page of their own."""
     at = machine.area.modules_start + 0x80000
     machine.memory.map_pages(at, bytes(16) + code + b"\xc3", PAGE, KERNEL_ROX)
@@ -112,3 +114,10 @@ def test_a_call_that_leaves_the_cpu_in_disorder_does_not_harm_the_next(machine: 
     assert machine.call("copy_from_user_nofault", machine.kmalloc(8), machine.user.mmap(PAGE, populate=True), 8) == 0
     with pytest.raises(DidNotReturn, match="SMAP"):
         machine.call("rd", machine.user.mmap(PAGE, populate=True))
+
+
+def test_code_that_is_written_over_runs_as_written(machine: Machine) -> None:
+    at = machine.symbols.find("rd")
+    assert machine.call("rd", machine.kmalloc(8)) == 0
+    machine.write(at, bytes.fromhex("b802000000c3"))  # mov $2, %eax; ret
+    assert machine.call("rd", 0) == 2

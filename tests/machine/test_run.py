@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pagefault import PAGE, FixedUp, Machine
@@ -19,7 +21,7 @@ def machine() -> Machine:
     return machine
 
 
-def run_code(machine: Machine, code: bytes, **registers: int) -> object:
+def run_code(machine: Machine, code: bytes, **registers: Any) -> object:
     """Run bytes as a kernel function, in the middle of a page of their own."""
     at = machine.area.modules_start + 0x80000
     machine.memory.map_pages(at, bytes(16) + code + b"\xc3", PAGE, KERNEL_ROX)

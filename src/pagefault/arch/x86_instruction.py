@@ -18,6 +18,7 @@ MAX_INSTRUCTION = 15
 """Manual: Intel SDM vol. 2A, 2.3.11: the longest instruction."""
 U64 = (1 << 64) - 1
 SEGMENT_BASES = {"fs": "fs_base", "gs": "gs_base"}
+OPERAND_SIZE_PREFIX = 0x66
 BY_MODRM = tuple("rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split())
 ALSO_WRITE = frozenset("cmpxchg cmpxchg8b cmpxchg16b shld shrd rol ror rcl rcr shl sal shr sar".split())
 """What capstone 5 says of these is that they read their memory operand; it is their destination."""
@@ -40,15 +41,17 @@ class MemoryOperand:
 @dataclass(frozen=True, slots=True)
 class Instruction:
     """
-    One decoded instruction: AT&T text as objdump prints it, its memory operands, and the general register (64 bits of
-    it) that its ModRM byte names in their place, if it has one.
+    One decoded instruction: AT&T text as objdump prints it, and its memory operands. `modrm` is its ModRM byte, if it
+    has one, `rex_b` the REX prefix's B bit, `operand_size` what its prefixes make of its operands, in bytes.
     """
 
     length: int
     text: str
     mnemonic: str
     memory: tuple[MemoryOperand, ...]
-    modrm_register: str | None
+    modrm: int | None
+    rex_b: int
+    operand_size: int
 
 
 @lru_cache(maxsize=1)
@@ -65,15 +68,16 @@ def decode(code: bytes) -> Instruction | None:
     for found in decoder().disasm(code[:MAX_INSTRUCTION], 0, count=1):
         operands = tuple(operand(found, each) for each in found.operands if each.type == cs_x86.X86_OP_MEM)
         text = f"{found.mnemonic} {found.op_str}".strip()
-        return Instruction(found.size, text, found.insn_name(), operands, modrm_register(found))
+        return Instruction(
+            length=found.size,
+            text=text,
+            mnemonic=found.insn_name(),
+            memory=operands,
+            modrm=found.modrm if found.encoding.modrm_offset else None,
+            rex_b=found.rex & 1,
+            operand_size=8 if found.rex & 8 else 2 if found.prefix[2] == OPERAND_SIZE_PREFIX else 4,
+        )
     return None
-
-
-def modrm_register(found: capstone.CsInsn) -> str | None:
-    """Manual: Intel SDM vol. 2A, 2.1.3 (mod 3 names a register), 2.2.1.2 (REX.B extends it)."""
-    if not found.encoding.modrm_offset or found.modrm >> 6 != 3:
-        return None
-    return BY_MODRM[int(found.modrm & 7 | (found.rex & 1) << 3)]
 
 
 def operand(found: capstone.CsInsn, each: cs_x86.X86Op) -> MemoryOperand:
@@ -101,19 +105,23 @@ def operand_address(memory: MemoryOperand, registers: Mapping[str, int]) -> int:
 
 def addressed(code: bytes, registers: Mapping[str, int]) -> tuple[int, int] | None:
     """
-    Linear address and size of what the instruction at the start of `code` addresses: its first memory operand. Like the
-    kernel's, this takes a register that stands in its place (ModRM.mod 3) at its value; None without either.
+    Linear address and size (that of the operands) of what the instruction at the start of `code` addresses, as the
+    kernel finds it out: by its ModRM byte. A register in the place of memory (mod 3) counts at its value, and an
+    instruction without a ModRM byte (`rep movsb`, `wrmsr`) as if it had one of all zeros, which is (%rax).
 
-    Kernel: arch/x86/lib/insn-eval.c insn_get_addr_ref(), get_eff_addr_reg(), v6.1.
+    Kernel: arch/x86/lib/insn-eval.c insn_get_addr_ref(), get_eff_addr_reg(), get_eff_addr_modrm(), v6.1.
     """
     instruction = decode(code)
     if instruction is None:
         return None
-    if instruction.memory:
-        return operand_address(instruction.memory[0], registers), instruction.memory[0].size
-    if instruction.modrm_register is None:
+    if instruction.modrm is None:
+        return registers.get("rax", 0), instruction.operand_size
+    if instruction.modrm >> 6 == 3:
+        name = BY_MODRM[instruction.modrm & 7 | instruction.rex_b << 3]
+        return registers.get(name, 0), instruction.operand_size
+    if not instruction.memory:
         return None
-    return registers.get(instruction.modrm_register, 0), 8
+    return operand_address(instruction.memory[0], registers), instruction.operand_size
 
 
 def writes_what_it_reads(code: bytes, address: int, registers: Mapping[str, int]) -> bool:

@@ -77,5 +77,8 @@ class Cpu(Protocol):
     def flush(self) -> None:
         """Forget every cached translation."""
 
+    def forget_code(self) -> None:
+        """Forget every translation of code into the host's: code was written from outside."""
+
     def reset_fpu(self) -> None:
         """Put the FPU into its initial state."""

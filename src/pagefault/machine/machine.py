@@ -269,11 +269,13 @@ class Machine:
         """Write guest memory, kernel's or user's, whatever the rights on it."""
         if address < self.area.task_size_max:
             self.current.write(address, data)
-            return
-        done = 0
-        for physical, size in self._kernel_pieces(address, len(data)):
-            self.ram.write(physical, data[done : done + size])
-            done += size
+        else:
+            done = 0
+            for physical, size in self._kernel_pieces(address, len(data)):
+                self.ram.write(physical, data[done : done + size])
+                done += size
+        if getattr(self.walk(address).end, "executable", False):
+            self.cpu.forget_code()
 
     def walk(self, address: int) -> Walk:
         """The walk of an address through the current process's tables."""

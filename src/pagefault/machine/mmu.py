@@ -33,19 +33,23 @@ class Mmu:
 
     A TLB may hold a translation that the tables no longer give, until it is flushed (Intel SDM vol. 3A, 4.10.4). Ours
     holds none by itself: `hold` puts one in on purpose, for showing what a stale one does. A fault on its page drops
-    it.
+    it, and so does a write to CR0, CR3 or CR4.
+
+    Differs: a guest's INVLPG does not drop what `hold` put in: Unicorn drops its own copy, but tells nobody.
     """
 
     def __init__(self, ram: Ram) -> None:
         self._ram = ram
         self._held: dict[int, Walk] = {}
+        self._held_under = (0, 0, 0)
 
     def hold(self, address: int, state: CpuState) -> None:
         """Keep the present translation of this page, whatever becomes of the tables."""
         self._held[address & PAGE_MASK] = walk(self._ram, state.root, address & PAGE_MASK, state)
+        self._held_under = (state.cr0, state.cr3, state.cr4)
 
     def flush(self) -> None:
-        """Drop what is held: the guest flushed (INVLPG, a write to CR3, CR4 or CR0) or an effect did."""
+        """Drop all that is held."""
         self._held.clear()
 
     def drop(self, address: int) -> None:
@@ -54,7 +58,9 @@ class Mmu:
 
     def look(self, address: int, state: CpuState) -> Walk:
         """The translation the CPU would use."""
-        if self._held and (held := self._held.get(address & PAGE_MASK)):
+        if self._held and self._held_under != (state.cr0, state.cr3, state.cr4):
+            self._held.clear()
+        if held := self._held.get(address & PAGE_MASK):
             end = held.end
             if isinstance(end, Mapped):
                 end = replace(end, physical=end.physical | address & PAGE - 1)
@@ -70,7 +76,7 @@ class Mmu:
         mapped = way.end
         if not isinstance(mapped, Mapped) or x86_64.violation(mapped, access, state) is not None:
             return way, None
-        held = bool(self._held) and access.address & PAGE_MASK in self._held
+        held = access.address & PAGE_MASK in self._held
         if not held:
             for entry, value in x86_64.accessed_dirty(way, access):
                 self._ram.write_u64(entry.physical, value)

@@ -19,6 +19,7 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import unicorn
@@ -193,11 +194,15 @@ class UnicornCpu:
         cr0, cr3, cr4, eflags, cs = self._deciding.values()
         fixed = self._fixed
         pkru = self.read("pkru") if cr4 & x86_64.CR4_PKE else fixed.pkru
-        return CpuState(cr0, cr3, cr4, fixed.efer, eflags, cs & 3, pkru, fixed.pkrs, fixed.maxphyaddr, fixed.pages_1g)
+        efer = self._uc.msr_read(MSR_EFER)
+        return CpuState(cr0, cr3, cr4, efer, eflags, cs & 3, pkru, fixed.pkrs, fixed.maxphyaddr, fixed.pages_1g)
 
     def flush(self) -> None:
         self._mmu.flush()
         self._uc.ctl(unicorn.unicorn_const.UC_CTL_TLB_FLUSH, unicorn.unicorn_const.UC_CTL_IO_WRITE)
+
+    def forget_code(self) -> None:
+        self._uc.ctl_flush_tb()
 
     def reset_fpu(self) -> None:
         self._uc.reg_write(uc_x86.UC_X86_REG_FPCW, 0x37F)
@@ -295,9 +300,8 @@ def invalid_address_offset() -> int:
         uc.reg_write(uc_x86.UC_X86_REG_RDI, magic)
         with contextlib.suppress(unicorn.UcError):
             uc.emu_start(0, 3)
-        with open(
-            "/proc/self/mem", "rb", buffering=0
-        ) as memory:  # not through a pointer: this may run past the engine's end
+        # Not through a pointer: this may read past the engine's end.
+        with Path("/proc/self/mem").open("rb", buffering=0) as memory:
             words = array("Q", os.pread(memory.fileno(), ENGINE_SIZE, handle_of(uc)))
         here = {8 * index for index, word in enumerate(words) if word == magic}
         found = here if found is None else found & here
