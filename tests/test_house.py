@@ -22,7 +22,6 @@ PYTHON_FILES = [*MODULES, *sorted(REPOSITORY.glob("tests/**/*.py")), *sorted(REP
 
 WITHOUT_A_TEST_FILE = {
     "__main__.py": "one call of cli.main; tests of the command line run it",
-    "arch/architecture.py": "the form only: arch/test_x86_64.py tests what is filled in",
     "machine/cpu.py": "the contract only: machine/test_unicorn_cpu.py tests who keeps it",
     "memory/physical.py": "the contract only: memory/test_ram.py tests who keeps it",
     "tables/extable_layout.py": "tables/test_extable.py reads tables of every layout, sound and broken",
