@@ -51,7 +51,7 @@ get_user() of a bad pointer; a string that ends just in time:
 @click.option("--registers", "show_registers", is_flag=True, help="Show the registers after the call.")
 @click.option("--features", metavar="LIST", help="The CPU's features: X86_FEATURE_ names in small letters, or `none`.")
 @click.option("--rules", metavar="VERSION", help="Handle faults by another version's rules, such as 5.7.")
-@click.option("--budget", type=click.IntRange(1), help="Instructions between two faults.")
+@click.option("--budget", type=click.IntRange(1), help="Instructions before it is given up.")
 @click.option("--user-access", is_flag=True, help="Call with EFLAGS.AC set, as between STAC and CLAC.")
 @click.option("--verbose", "-v", is_flag=True, help="Tell each fault as a story.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

@@ -53,6 +53,10 @@ Stop = Reached | MemoryFault | Trapped | OutOfBudget | Halted
 class Cpu(Protocol):
     """A CPU with its own caches of translations, asking an MMU of ours for each it lacks."""
 
+    @property
+    def executed(self) -> int:
+        """How many instructions the last run executed, each round of a repeated one counted."""
+
     def run(self, start: int, until: int, budget: int) -> Stop:
         """Execute from `start`; never past `until`, never more than `budget` instructions."""
 

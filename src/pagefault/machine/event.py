@@ -63,7 +63,8 @@ CallEnd = Returned | Died | Stopped
 class CallResult:
     """
     One call of one function: the registers that were set for it (its arguments, in order), how it ended, every fault on
-    the way, the registers it left, and what the kernel printed if it ended in an oops.
+    the way, the registers it left, how many instructions it executed, and what the kernel printed if it ended in an
+    oops.
     """
 
     function: str
@@ -71,4 +72,5 @@ class CallResult:
     end: CallEnd
     events: tuple[FaultEvent, ...]
     registers: dict[str, int]
+    executed: int
     oops: OopsReport | None = None

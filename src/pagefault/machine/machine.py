@@ -42,7 +42,7 @@ from .unicorn_cpu import UnicornCpu
 
 DEFAULT_RAM = 256 << 20
 DEFAULT_BUDGET = 50_000_000
-"""Instructions between two faults: a copy of 4 MiB by bytes, ten times over; under a second."""
+"""Instructions of one call: a copy of 4 MiB by bytes, ten times over; about a second."""
 ENTRY_FRAME = 256
 """Room at the top of a kernel stack, where a system call's pt_regs would be."""
 U64 = (1 << 64) - 1

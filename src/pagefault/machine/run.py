@@ -40,20 +40,22 @@ if TYPE_CHECKING:
 
 SAME_FAULT_LIMIT = 8
 """A fault that comes back this often with the very same registers will come back for ever."""
-FAULT_LIMIT = 1_000_000
+FAULT_LIMIT = 50_000
+"""Each fault is remembered whole, in about 8 KiB."""
 
 
 def run_call(machine: Machine, function: str, arguments: dict[str, int], start: int, budget: int) -> CallResult:
     """
     Run from `start` until the function returns, dies, or will not get on.
 
-    `budget` bounds the instructions of each stretch between two faults; faults are bounded by FAULT_LIMIT.
+    `budget` bounds its instructions, FAULT_LIMIT its faults.
     """
     events: list[FaultEvent] = []
     last: FaultEvent | None = None
-    pc, repeated = start, 0
+    pc, repeated, executed = start, 0, 0
     while True:
-        stop = machine.cpu.run(pc, machine.return_address, budget)
+        stop = machine.cpu.run(pc, machine.return_address, budget - executed)
+        executed += machine.cpu.executed
         match stop:
             case Reached():
                 end: CallEnd = Returned(machine.cpu.read("rax"))
@@ -74,14 +76,14 @@ def run_call(machine: Machine, function: str, arguments: dict[str, int], start: 
                 end = Stopped(
                     f"the CPU raised exception {vector} ({meaning}), which this machine does not serve", pc_of(machine)
                 )
-            case OutOfBudget(budget=spent):
-                end = Stopped(f"out of budget: {spent} instructions without a return", pc_of(machine))
+            case OutOfBudget():
+                end = Stopped(f"out of budget: {budget} instructions without a return", pc_of(machine))
             case Halted(why=why):
                 end = Stopped(why, pc_of(machine))
             case _:
                 assert_never(stop)
         oops = oops_of(machine, last) if last is not None and is_oops(end) else None
-        return CallResult(function, arguments, end, tuple(events), machine.cpu.registers(), oops)
+        return CallResult(function, arguments, end, tuple(events), machine.cpu.registers(), executed, oops)
 
 
 def is_oops(end: CallEnd) -> bool:

@@ -1,5 +1,6 @@
 """
-The CPU: Unicorn (QEMU's TCG as a library), asked to leave translation to us. The only file that knows unicorn.
+The CPU: Unicorn (QEMU's TCG as a library), asked to leave translation to us. Only this file and unicorn_engine.py
+know unicorn.
 
 In UC_TLB_VIRTUAL mode Unicorn calls a hook for each translation it has not cached. The hook answers, or refuses: then
 emu_start() returns with the instruction pointer at the instruction, none of it done, and the machine decides.
@@ -12,14 +13,9 @@ saved context, and matters only while CR4.PKE is on.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import os
-from array import array
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import unicorn
@@ -28,13 +24,13 @@ from unicorn.unicorn_py3.unicorn import uclib
 
 from ..arch import x86_64
 from ..arch.x86_64 import CpuState
-from ..errors import Unsupported
 from ..memory.ram import Ram
 from ..vocabulary.access import Access, AccessKind
 from ..vocabulary.address import PAGE, PAGE_MASK
 from ..vocabulary.walk import Mapped
 from .cpu import Halted, MemoryFault, OutOfBudget, Reached, Stop, Trapped
 from .mmu import Mmu
+from .unicorn_engine import EngineNotes, pkru_in
 
 KINDS = {
     unicorn.UC_MEM_READ: AccessKind.READ,
@@ -50,8 +46,8 @@ REGISTERS = (
 NUMBERS = {name: getattr(uc_x86, f"UC_X86_REG_{name.upper()}") for name in REGISTERS}
 NUMBERS["eflags"] = uc_x86.UC_X86_REG_RFLAGS
 MSR_EFER = 0xC000_0080
-ENGINE_SIZE = 1 << 14
-"""More than a Unicorn engine's own structure takes."""
+SLICE = 20_000_000
+"""Instructions between two looks for an interrupt: a third of a second."""
 TRAPS = {
     0: "divide error",
     1: "debug",
@@ -94,34 +90,6 @@ class RegisterBatch:
         uclib.uc_reg_write_batch(self._handle, self._numbers, self._pointers, self._count)
 
 
-@cache
-def pkru_offset() -> int:
-    """
-    Where PKRU lies in a saved context: Unicorn's register interface lacks it. Found by running WRPKRU with two values,
-    on a CPU made for that.
-    """
-    uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
-    uc.ctl_set_cpu_model(uc_x86.UC_CPU_X86_ICELAKE_SERVER)
-    uc.mem_map(0, PAGE)
-    uc.mem_write(0, b"\x0f\x01\xef\x31\xc0")  # wrpkru; xor %eax,%eax
-    uc.reg_write(uc_x86.UC_X86_REG_CR4, x86_64.CR4_PKE)
-    found = set()
-    for value in (0x5A3C_9617, 0xA1C3_69E8):
-        uc.reg_write(uc_x86.UC_X86_REG_EAX, value)
-        uc.emu_start(0, 5)
-        saved = uc.context_save()
-        context = ctypes.string_at(saved.context, saved.size)
-        found.add((context.find(value.to_bytes(4, "little")), context.count(value.to_bytes(4, "little"))))
-    if len(found) != 1 or (offset := found.pop())[1] != 1:
-        raise Unsupported("PKRU", why=f"it is not where it can be found in a context of unicorn {unicorn.__version__}")
-    return offset[0]
-
-
-def pkru_in(saved: Any) -> ctypes.c_uint32:
-    """PKRU in a saved context, which must outlive what is returned."""
-    return ctypes.c_uint32.from_address((saved.context.value or 0) + pkru_offset())
-
-
 class UnicornCpu:
     """One x86-64 CPU in long mode over `ram`, translating through `mmu`."""
 
@@ -135,7 +103,8 @@ class UnicornCpu:
         self._entry = RegisterBatch(self._uc._uch, (*x86_64.GENERAL_REGISTERS, "eflags"))
         self._deciding = RegisterBatch(self._uc._uch, FETCH_STATE)
         self._fixed = state
-        self._invalid_address = ctypes.c_uint64.from_address(handle_of(self._uc) + invalid_address_offset())
+        self._notes = EngineNotes(self._uc)
+        self.executed = 0
         self._refused: MemoryFault | None = None
         self._trapped: Trapped | None = None
         self._answered_after_stop = False
@@ -148,21 +117,30 @@ class UnicornCpu:
             self.write("pkru", state.pkru)
 
     def run(self, start: int, until: int, budget: int) -> Stop:
+        self.executed = 0
+        while self.executed < budget:
+            # In slices, so that Python sees an interrupt from the keyboard in between.
+            count = min(budget - self.executed, SLICE)
+            stop = self._run_slice(start, until, count)
+            self.executed += min(self._notes.executed, count)
+            if not isinstance(stop, OutOfBudget):
+                return stop
+            start = self.read("rip")
+        return OutOfBudget(budget)
+
+    def _run_slice(self, start: int, until: int, count: int) -> Stop:
         self._forget_the_last_run()
         try:
-            self._uc.emu_start(start, until, count=budget)
+            self._uc.emu_start(start, until, count=count)
         except unicorn.UcError as error:
             self._raise_our_own()
             return self._exact(self._refused) if self._refused else self._gave_up(error)
         self._raise_our_own()
         if self._trapped is not None:
             return self._trapped
-        at = self.read("rip")
-        if at == until:
+        if self.read("rip") == until:
             return Reached()
-        if self._ram_byte_before(at) == 0xF4:
-            return Halted("the CPU executed HLT")
-        return OutOfBudget(budget)
+        return OutOfBudget(count) if self._notes.executed > count else Halted("the CPU executed HLT")
 
     def registers(self) -> dict[str, int]:
         return self._all.read()
@@ -251,7 +229,7 @@ class UnicornCpu:
 
     def _exact(self, stop: MemoryFault) -> MemoryFault:
         """A refused access with its exact address instead of its page's."""
-        address = self._invalid_address.value
+        address = self._notes.refused_address
         if address & PAGE_MASK != stop.access.address & PAGE_MASK:
             return stop
         end = stop.walk.end
@@ -269,49 +247,3 @@ class UnicornCpu:
         if error.errno == unicorn.UC_ERR_INSN_INVALID:
             return Trapped(x86_64.TRAP_UD, TRAPS[x86_64.TRAP_UD])
         return Halted(f"the emulator stopped: {error}")
-
-    def _ram_byte_before(self, address: int) -> int | None:
-        way = self._mmu.look(address - 1, self.state())
-        physical = getattr(way.end, "physical", None)
-        byte = self._ram.read(physical, 1) if physical is not None else None
-        return byte[0] if byte else None
-
-
-@cache
-def invalid_address_offset() -> int:
-    """
-    Where a Unicorn engine notes the exact address of the access it could not do.
-
-    The fill hook is told only the page, and no call tells the rest, but CR2 is the exact address. So one engine is made
-    to fail at two addresses that occur nowhere else, and its memory is searched for them.
-    """
-    uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
-    uc.ctl_set_tlb_mode(unicorn.UC_TLB_VIRTUAL)
-    uc.mem_map(0, PAGE)
-    uc.mem_write(0, bytes.fromhex("488b07"))  # mov (%rdi), %rax
-
-    def fill(_uc: Any, address: int, _kind: int, result: Any, _data: Any) -> bool:
-        result.paddr, result.perms = 0, unicorn.UC_PROT_ALL
-        return address == 0
-
-    uc.hook_add(unicorn.UC_HOOK_TLB_FILL, fill)
-    found: set[int] | None = None
-    for magic in (0x1234_5678_9ABC, 0x7EDC_BA98_7655):
-        uc.reg_write(uc_x86.UC_X86_REG_RDI, magic)
-        with contextlib.suppress(unicorn.UcError):
-            uc.emu_start(0, 3)
-        # Not through a pointer: this may read past the engine's end.
-        with Path("/proc/self/mem").open("rb", buffering=0) as memory:
-            words = array("Q", os.pread(memory.fileno(), ENGINE_SIZE, handle_of(uc)))
-        here = {8 * index for index, word in enumerate(words) if word == magic}
-        found = here if found is None else found & here
-    if not found:
-        raise Unsupported(
-            f"unicorn {unicorn.__version__}", why="it keeps no exact fault address; install unicorn 2.1.4"
-        )
-    return min(found)
-
-
-def handle_of(uc: unicorn.Uc) -> int:
-    """The engine's address in this process."""
-    return ctypes.cast(uc._uch, ctypes.c_void_p).value or 0

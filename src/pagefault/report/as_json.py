@@ -15,7 +15,7 @@ class in `vocabulary` or `machine.event`. What does not exist is null; a list ma
     play     {"scene", "title", "cause", "about", "acts": [act], "remarks", "error": null, or why it cannot be played}
     act      {"text", "call": call, "after": [sentence], "vmas": [vma]}
     call     {"function", "arguments": {register: bits}, "end": {"is", …}, "result": result or null,
-              "registers": {register: bits}, "faults": [fault], "oops": [line]}
+              "registers": {register: bits}, "executed", "faults": [fault], "oops": [line]}
     result   {"register", "value": bits, "number", "meaning": words or null}
     fault    {"trap", "vector", "error_code": {"value", and a boolean for each bit}, "address", "ip": place,
               "user_mode", "access": {"address", "kind", "user", "implicit"}, "code": hex, "instruction", "cpu": {…},
@@ -106,6 +106,7 @@ def call(result: CallResult, symbols: SymbolTable) -> Json:
         "end": call_end(result.end, symbols),
         "result": result_value(result) if isinstance(result.end, Returned) else None,
         "registers": registers(result.registers),
+        "executed": result.executed,
         "faults": [fault_event(event, symbols) for event in result.events],
         "oops": kernel_words(result),
     }
