@@ -24,7 +24,7 @@ USER_TRAIL = [
     *("in_kernel_space", "kernel_fetch_from_user", "reserved_bits", "smap_violation", "cannot_take_the_fault"),
     *("no_vma", "access_error", "handle_the_fault"),
 ]
-KERNEL_TRAIL = ["in_kernel_space", "vmalloc_fault", "spurious_kernel_fault", "bad_kernel_address"]
+KERNEL_TRAIL = ["in_kernel_space", "spurious_kernel_fault", "bad_kernel_address"]
 OOPS_TRAIL = ["fixup_exception", "stack_guard_page", "page_fault_oops"]
 
 
@@ -82,12 +82,20 @@ def test_a_kernel_address() -> None:
     decision = handle_page_fault(page_fault(RO_PAGE, P | W), world.context)
     assert decision.outcome == Oops("unable to handle page fault")
     assert asked(decision) == [*KERNEL_TRAIL, *OOPS_TRAIL]
-    assert [step.answer[:3] for step in decision.trail] == ["yes", "no", "no", "yes", "no", "no", "yes"]
+    assert [step.answer[:3] for step in decision.trail] == ["yes", "no", "yes", "no", "no", "yes"]
     assert isinstance(handle_page_fault(page_fault(RO_PAGE, P | W, ip=LISTED), world.context).outcome, FixedUp)
     assert handle_page_fault(page_fault(DATA_PAGE, P | W), world.context).outcome == Spurious()
     guard = handle_page_fault(page_fault(STACK[0] - 8, W), world.context)
     assert guard.outcome == Oops("stack guard page was hit")
     assert asked(guard)[-1] == "stack_guard_page"
+
+
+@pytest.mark.parametrize(("version", "asks"), [((5, 7), True), ((5, 8), False), ((6, 12), False)])
+def test_only_what_this_version_has_is_asked(version: tuple[int, int], asks: bool) -> None:
+    fault = page_fault(DATA_PAGE, 0)
+    assert ("vmalloc_fault" in asked(handle_page_fault(fault, World(version).context))) is asks
+    fetch = handle_page_fault(page_fault(USER_AREA, W), World(version).context)
+    assert ("kernel_fetch_from_user" in asked(fetch)) is (version >= (5, 12))
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from handler.world import USER_AREA, World, page_fault
+from handler.world import LISTED, USER_AREA, World, page_fault
 from pagefault.arch import x86_64
+from pagefault.arch.x86_eras import profile
 from pagefault.handler.decision import Answer, BadArea
 from pagefault.handler.user_address import (
     DO_USER_ADDR_FAULT,
@@ -112,7 +113,7 @@ def stack_world(below: int | None = None, **below_rights: bool) -> World:
 
 def grown(world: World, address: int) -> GrowStack | None:
     """The growth that a fault at `address` causes; None if the stack may not grow there. `no_vma` must say the same."""
-    fault = page_fault(address, W)
+    fault = page_fault(address, W, ip=LISTED)
     found = find_vma_or_grow(fault, world.context)
     assert (no_vma(fault, world.context) is None) is (found is not None)
     if found is None:
@@ -126,6 +127,19 @@ def grown(world: World, address: int) -> GrowStack | None:
 
 def test_a_stack_grows_down_to_the_page_of_the_fault() -> None:
     assert grown(stack_world(), STACK_VMA - 0x3008) == GrowStack(STACK_VMA, STACK_VMA - 0x4000)
+
+
+@pytest.mark.parametrize(("version", "grows"), [((5, 19), True), ((6, 1), False), ((6, 12), False)])
+def test_kernel_code_that_no_entry_lists_grows_no_stack_since_61(version: tuple[int, int], grows: bool) -> None:
+    world = stack_world()
+    world.profile = profile(version)
+    unlisted = page_fault(STACK_VMA - 8, W)
+    assert (find_vma_or_grow(unlisted, world.context) is not None) is grows
+    assert find_vma_or_grow(page_fault(STACK_VMA - 8, W | U, user_mode=True), world.context) is not None
+    if not grows:
+        answer = no_vma(unlisted, world.context)
+        assert answer is not None
+        assert "does not list" in answer.because
 
 
 def test_nothing_grows_inside_the_area() -> None:
@@ -235,7 +249,7 @@ def test_handle_the_fault() -> None:
 
 
 def test_growth_comes_before_the_page() -> None:
-    answer = handle_the_fault(page_fault(STACK_VMA - 8, W), stack_world().context)
+    answer = handle_the_fault(page_fault(STACK_VMA - 8, W, ip=LISTED), stack_world().context)
     assert answer is not None
     assert answer.effects[0] == GrowStack(STACK_VMA, STACK_VMA - PAGE)
 

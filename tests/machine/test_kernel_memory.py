@@ -67,3 +67,13 @@ def test_set_memory_changes_one_page_and_flushes_nothing(machine: Machine) -> No
     machine.memory.set_memory(page, writable=False)
     assert not getattr(machine.walk(page).end, "writable", True)
     assert getattr(machine.walk(page + PAGE).end, "writable", False)
+
+
+def test_an_area_placed_below_another_keeps_its_guard_page(machine: Machine) -> None:
+    low = machine.vmalloc(PAGE)
+    hole = machine.vmalloc(2 * PAGE)
+    high = machine.vmalloc(PAGE)
+    machine.vfree(hole)
+    again = machine.vmalloc(3 * PAGE)
+    assert not low <= again < high, "three pages and a guard do not fit into two and a guard"
+    assert machine.vmalloc(2 * PAGE) == hole

@@ -56,6 +56,29 @@ def test_munmap_in_the_middle_splits_and_gives_frames_back(machine: Machine) -> 
     assert isinstance(machine.walk(start + 2 * PAGE).end, Mapped)
 
 
+def test_only_the_lower_part_of_a_split_stack_still_grows(machine: Machine) -> None:
+    start = machine.user.mmap(3 * PAGE, grows_down=True)
+    machine.user.munmap(start + PAGE, PAGE)
+    assert [vma.grows_down for vma in machine.user.mm.vmas] == [True, False]
+
+
+def test_a_huge_lazy_area_costs_nothing_to_protect_and_unmap(machine: Machine) -> None:
+    length = 100 << 30
+    start = machine.user.mmap(length)
+    machine.user.write(start + (77 << 30), b"x")
+    machine.user.mprotect(start, length, "r")
+    assert not getattr(machine.walk(start + (77 << 30)).end, "writable", True)
+    machine.user.munmap(start, length)
+    assert isinstance(machine.walk(start + (77 << 30)).end, NotPresent)
+
+
+def test_user_space_ends_where_the_paging_mode_ends_it(machine: Machine) -> None:
+    with pytest.raises(BadInput, match="user address"):
+        machine.user.mmap(PAGE, address=1 << 47)
+    high = Machine.boot(ram=64 << 20, features={"nx", "la57"}).user.mmap(PAGE, address=1 << 47, populate=True)
+    assert high == 1 << 47
+
+
 def test_the_zero_page_is_never_given_back(machine: Machine) -> None:
     start = machine.user.mmap(PAGE, protection="r", populate=True)
     free = machine.frames.free

@@ -75,3 +75,27 @@ def test_cr2_is_the_exact_address_and_the_boundary_for_an_access_that_crosses(ma
     assert machine.cpu.read("cr2") == area + PAGE + 0x123
     machine.run("rd", area + PAGE - 4)
     assert machine.events[-1].fault.address == area + PAGE
+
+
+def test_a_stale_translation_faults_once_and_is_dropped(machine: Machine) -> None:
+    page = machine.vmalloc(PAGE)
+    machine.memory.set_memory(page, writable=False)
+    machine.cpu.flush()
+    machine.mmu.hold(page, machine.cpu.state())
+    machine.memory.set_memory(page, writable=True)
+    first, second = machine.run("wr", page), machine.run("wr", page)
+    assert [event.stale for event in first.events] == [True]
+    assert not machine.mmu.holds(page)
+    assert not second.events
+
+
+def test_an_interrupt_from_the_keyboard_is_not_taken_for_a_fault(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    machine.cpu.flush()
+    monkeypatch.setattr(machine.mmu, "translate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        machine.run("rd", machine.kmalloc(8))

@@ -240,7 +240,8 @@ def fault(walk: Walk, access: Access, cpu: CpuState, registers: Registers) -> Fa
     """
     The exception this access raises over this walk, or None if it goes through.
 
-    Differs: a non-canonical access through the stack segment is #SS on hardware; here it is always #GP. An entry
+    Differs: a non-canonical access through the stack segment is #SS on hardware; here it is always #GP. A branch to a
+    non-canonical address faults at its target here, as on AMD; Intel raises the #GP at the branch. An entry
     outside RAM (`Unreadable`) is taken for an empty one: real hardware reads whatever the bus answers.
     """
     match walk.end:

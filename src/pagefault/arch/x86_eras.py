@@ -66,6 +66,11 @@ class KernelProfile:
     access_ok() lets non-canonical user addresses through. Since Linux kernel commit 6014bc27561f ("x86-64: make
     access_ok() independent of LAM") (in v6.4).
 
+    `growth_needs_entry`: kernel code grows a stack only from an instruction that the exception table lists: growing
+    takes the mmap lock for writing, and it is not waited for elsewhere. Since Linux kernel commits c2508ec5a58d ("mm:
+    introduce new 'lock_mm_and_find_vma()' page fault helper") and 8d7071af8907 ("mm: always expand the stack with the
+    mmap write lock held") (in v6.5). The fix was carried back: Debian's 6.1 has it, and so it counts from v6.1 on here.
+
     `user_copy_routines`: the routines that copy and clear user memory, and who opens their window. clear_user_*() came
     with Linux kernel commit 0db7058e8e23 (in v6.1). Since Linux kernel commits 3639a535587d ("x86: move stac/clac from
     user copy routines into callers"), 427fda2c8a49 ("x86: improve on the non-rep 'copy_user' function") and
@@ -79,6 +84,7 @@ class KernelProfile:
     smap_violation_oopses: bool
     kernel_fetch_oopses: bool
     user_gp_is_quiet: bool
+    growth_needs_entry: bool
     user_copy_routines: tuple[UserCopyRoutine, ...]
 
     def __str__(self) -> str:
@@ -101,5 +107,6 @@ def profile(version: Version) -> KernelProfile:
         smap_violation_oopses=version >= (5, 12),
         kernel_fetch_oopses=version >= (5, 12),
         user_gp_is_quiet=version >= (6, 4),
+        growth_needs_entry=version >= (6, 1),
         user_copy_routines=user_copy_routines(version),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..arch.x86_64 import EXECUTE_DISABLE, PRESENT, WRITABLE, address_map
 from ..tables.pagetable import walk
-from ..vocabulary.effect import FlushPage, WriteEntry
+from ..vocabulary.effect import WriteEntry
 from ..vocabulary.fault import Fault
 from ..vocabulary.outcome import Resolved, Spurious
 from ..vocabulary.walk import Mapped
@@ -22,7 +22,8 @@ def vmalloc_fault(fault: Fault, context: Context) -> Answer | None:
     Until Linux kernel commit 7f0a002b5a21 ("x86/mm: remove vmalloc faulting") (in v5.8).
 
     Kernel: arch/x86/mm/fault.c vmalloc_fault(), v5.7.
-    Differs: the kernel keeps a copied entry even if a lower level turns out to be empty; we copy only what helps.
+    Differs: the kernel keeps a copied entry even if a lower level turns out to be empty; we copy only what helps. Where
+    our entry is already there and the rest is mapped too, the kernel lets the access be tried again; we ask on.
     """
     if not context.profile.vmalloc_faulting or fault.reserved or fault.from_user or fault.protection:
         return None
@@ -47,10 +48,12 @@ def spurious_kernel_fault(fault: Fault, context: Context) -> Answer | None:
     Permissions of kernel pages are widened without a flush on other CPUs, so a write or a fetch (no other access) may
     fault on a translation that is out of date.
 
-    Only the leaf's bits are asked, and the pmd's above a pte; what higher levels forbid is not looked at.
+    Only the leaf's bits are asked, and the pmd's above a pte; what higher levels forbid is not looked at. Nothing is
+    flushed: the fault itself made the CPU drop its translation.
 
     Kernel: arch/x86/mm/fault.c spurious_kernel_fault(), v6.1.
     Manual: Intel SDM vol. 3A, 4.10.4.3 (optional invalidation).
+    Differs: no WARN where the pmd forbids what its pte permits.
     """
     wanted = {(True, False), (False, True)}
     if fault.from_user or fault.reserved or fault.protection_key or not fault.protection:
@@ -66,7 +69,6 @@ def spurious_kernel_fault(fault: Fault, context: Context) -> Answer | None:
         return None
     return Answer(
         Spurious(),
-        (FlushPage(fault.address or 0),),
         because=f"init_mm's {leaf.level} is {leaf.value:#x} and permits it",
     )
 
@@ -80,8 +82,11 @@ def bad_kernel_address(fault: Fault, context: Context) -> Answer | None:
     Kernel: arch/x86/mm/fault.c do_kern_addr_fault(), v6.1.
     Differs: kprobes and the F00F erratum are not asked about.
     """
-    return Answer(BadArea("SEGV_MAPERR"), because="no vma covers the kernel's half")
+    return Answer(BadArea("SEGV_MAPERR"), because="it lies above user space: no vma is looked for")
 
 
 DO_KERN_ADDR_FAULT: tuple[Question, ...] = (vmalloc_fault, spurious_kernel_fault, bad_kernel_address)
-"""Kernel: arch/x86/mm/fault.c do_kern_addr_fault(), v6.1; vmalloc_fault() came first in it on x86-64 too up to v5.7."""
+"""
+Kernel: arch/x86/mm/fault.c do_kern_addr_fault(), v6.1. vmalloc_fault() comes first on x86-64 up to v5.7 only: a profile
+without it does not ask.
+"""

@@ -34,7 +34,7 @@ def page_fault_oops(fault: Fault, context: Context) -> Answer | None:
     Nothing repairs it: what will the kernel say?
 
     Kernel: arch/x86/mm/fault.c page_fault_oops(), show_fault_oops(), v6.1.
-    Differs: EFI's and KFENCE's own page faults are not asked about.
+    Differs: EFI's and KFENCE's own page faults are not asked about, nor whether the stack's end is still intact.
     """
     if (fault.address or 0) < PAGE and not fault.user_mode:
         return Answer(Oops("kernel NULL pointer dereference"), because="the address is in the first page")
@@ -52,7 +52,7 @@ def general_protection_oops(fault: Fault, context: Context) -> Answer | None:
     if fault.error_code:
         return Answer(Oops("segment-related general protection fault"))
     operand = gp_operand(fault, context)
-    if operand is None:
+    if operand is None or operand[0] == U64:
         return Answer(Oops("general protection fault"))
     address, size = operand
     hint = "probably for non-canonical address" if non_canonical(address, size, context) else "maybe for address"

@@ -8,15 +8,16 @@ turn until one answers. `BadArea` sends the fault on to the last stage, which al
 from __future__ import annotations
 
 from ..arch.x86_64 import TRAP_GP, TRAP_PF, fault_in_kernel_space
+from ..arch.x86_eras import KernelProfile
 from ..errors import Unsupported
 from ..vocabulary.fault import Fault
 from ..vocabulary.outcome import Oops, Signal
 from .context import Context
 from .decision import Answer, BadArea, Decision, Question, Step, citation, question_text, step
 from .fixup import fixup
-from .kernel_address import DO_KERN_ADDR_FAULT
+from .kernel_address import DO_KERN_ADDR_FAULT, vmalloc_fault
 from .page_fault_oops import general_protection_oops, page_fault_oops, stack_guard_page
-from .user_address import DO_USER_ADDR_FAULT
+from .user_address import DO_USER_ADDR_FAULT, kernel_fetch_from_user
 
 
 def in_kernel_space(fault: Fault, context: Context) -> bool:
@@ -59,15 +60,25 @@ def handle_page_fault(fault: Fault, context: Context) -> Decision:
     What the kernel does about a page fault.
 
     Kernel: arch/x86/mm/fault.c handle_page_fault(), v6.1.
+    Differs: a fault whose own frame cannot be pushed, since the stack is not mapped, is a double fault on hardware and
+    in Linux; here it is decided like any other.
     """
     high = in_kernel_space(fault, context)
     trail = [
         Step(question_text(in_kernel_space), "in_kernel_space", citation(in_kernel_space), "yes" if high else "no")
     ]
-    answer = ask(DO_KERN_ADDR_FAULT if high else DO_USER_ADDR_FAULT, fault, context, trail)
+    questions = DO_KERN_ADDR_FAULT if high else DO_USER_ADDR_FAULT
+    unasked = not_asked(context.profile)
+    answer = ask(tuple(question for question in questions if question not in unasked), fault, context, trail)
     if isinstance(answer.outcome, BadArea):
         return bad_area_nosemaphore(fault, context, answer.outcome, trail)
     return Decision(answer.outcome, answer.effects, tuple(trail))
+
+
+def not_asked(profile: KernelProfile) -> set[Question]:
+    """The questions that this version does not have."""
+    gone = {vmalloc_fault: not profile.vmalloc_faulting, kernel_fetch_from_user: not profile.kernel_fetch_oopses}
+    return {question for question, is_gone in gone.items() if is_gone}
 
 
 def bad_area_nosemaphore(fault: Fault, context: Context, area: BadArea, trail: list[Step]) -> Decision:

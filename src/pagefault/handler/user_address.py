@@ -73,13 +73,13 @@ def no_vma(fault: Fault, context: Context) -> Answer | None:
     """
     Is the address outside every vma, and out of reach of a stack that may grow?
 
-    Kernel: mm/memory.c lock_mm_and_find_vma(); mm/mmap.c expand_downwards(), v6.1.
+    Kernel: mm/memory.c lock_mm_and_find_vma(); mm/mmap.c expand_downwards(), v6.1.192.
     Differs: nobody else holds mmap_lock here. When somebody does, the kernel looks for an exception-table entry
-    *before* it waits for the lock.
+    *before* it waits for the lock. The vsyscall page is not emulated.
     """
     if find_vma_or_grow(fault, context) is not None:
         return None
-    return Answer(BadArea("SEGV_MAPERR"), because=why_no_vma(fault.address or 0, context))
+    return Answer(BadArea("SEGV_MAPERR"), because=why_no_vma(fault, context))
 
 
 def access_error(fault: Fault, context: Context) -> Answer | None:
@@ -130,7 +130,7 @@ def find_vma_or_grow(fault: Fault, context: Context) -> tuple[Vma, tuple[Effect,
     """
     The vma for the fault, and the effect that grows it if it is a stack that must first grow down to here.
 
-    Kernel: mm/memory.c lock_mm_and_find_vma(), v6.1.
+    Kernel: mm/memory.c lock_mm_and_find_vma(), upgrade_mmap_lock_carefully(), v6.1.192.
     """
     if context.mm is None:
         return None
@@ -138,10 +138,17 @@ def find_vma_or_grow(fault: Fault, context: Context) -> tuple[Vma, tuple[Effect,
     vma = context.mm.vmas.find_vma(address)
     if vma is None or vma.start <= address:
         return (vma, ()) if vma else None
-    if not vma.grows_down or why_not_grow(context.mm, vma, address):
+    if not vma.grows_down or why_not_grow(context.mm, vma, address) or unlisted(fault, context):
         return None
     start = address & PAGE_MASK
     return replace(vma, start=start), (GrowStack(vma.start, start),)
+
+
+def unlisted(fault: Fault, context: Context) -> bool:
+    """Is this kernel code that may not even wait for the lock that growing a stack takes?"""
+    if not context.profile.growth_needs_entry or fault.user_mode:
+        return False
+    return context.extables.search(fault.ip) is None
 
 
 def why_not_grow(mm: AddressSpace, vma: Vma, address: int) -> str:
@@ -162,13 +169,15 @@ def why_not_grow(mm: AddressSpace, vma: Vma, address: int) -> str:
     return ""
 
 
-def why_no_vma(address: int, context: Context) -> str:
-    """For the trail: what is at `address` instead of a usable vma."""
+def why_no_vma(fault: Fault, context: Context) -> str:
+    """For the trail: what is at the address instead of a usable vma."""
+    address = fault.address or 0
     vma = context.mm.vmas.find_vma(address) if context.mm else None
     if vma is None:
         return "nothing is mapped at or above it"
     if vma.grows_down and context.mm:
-        return f"{describe(vma)} may not grow: {why_not_grow(context.mm, vma, address)}"
+        why = why_not_grow(context.mm, vma, address) or "kernel code that the exception table does not list"
+        return f"{describe(vma)} may not grow: {why}"
     return f"the next area up is {describe(vma)}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,6 +34,13 @@ class Trapped:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrived:
+    """The CPU is about to execute the instruction at an address that it was told to stop at."""
+
+    address: int
+
+
+@dataclass(frozen=True, slots=True)
 class OutOfBudget:
     """The run executed its whole budget of instructions."""
 
@@ -47,7 +54,7 @@ class Halted:
     why: str
 
 
-Stop = Reached | MemoryFault | Trapped | OutOfBudget | Halted
+Stop = Reached | MemoryFault | Trapped | Arrived | OutOfBudget | Halted
 
 
 class Cpu(Protocol):
@@ -59,6 +66,9 @@ class Cpu(Protocol):
 
     def run(self, start: int, until: int, budget: int) -> Stop:
         """Execute from `start`; never past `until`, never more than `budget` instructions."""
+
+    def stop_at(self, addresses: Iterable[int]) -> None:
+        """End a run before the instruction at any of these addresses."""
 
     def registers(self) -> dict[str, int]:
         """Every register by its small name: the general ones, rip, eflags, the segments and their bases, cr0 … cr4."""

@@ -20,7 +20,8 @@ class FaultEvent:
 
     `before` and `after` are walks of the faulting address through the table in use, around the effects; `code` is the
     instruction's bytes (fewer than 15 where the next page is not mapped), `registers_after` what execution goes on
-    with. `task` is the running task, as name and pid.
+    with. `task` is the running task, as name and pid. `stale`: the translation that faulted was one a TLB still
+    held; the tables themselves may say otherwise.
     """
 
     access: Access
@@ -32,6 +33,7 @@ class FaultEvent:
     after: Walk
     registers_after: dict[str, int]
     task: tuple[str, int]
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)

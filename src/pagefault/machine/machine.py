@@ -29,8 +29,9 @@ from ..tables.extable import ExceptionTables
 from ..tables.pagetable import read_linear, walk
 from ..tables.symbols import SymbolTable
 from ..vocabulary.address import PAGE, PAGE_MASK
-from ..vocabulary.outcome import Outcome
+from ..vocabulary.outcome import Oops, Outcome
 from ..vocabulary.walk import Mapped, Walk
+from .absent import gates
 from .boot import DEFAULT_FEATURES, Booted, boot
 from .event import CallResult, Died, FaultEvent, Returned, Stopped
 from .kernel_memory import KERNEL_ROX
@@ -70,6 +71,8 @@ class Machine:
         self.memory.map_pages(self.area.modules_end - PAGE, b"\xf4" * PAGE, PAGE, KERNEL_ROX)
         self.cpu = UnicornCpu(self.ram, self.mmu, replace(booted.state, cr3=booted.init_mm_root))
         self.cpu.write_many({"cs": x86_64.KERNEL_CS, "ss": x86_64.KERNEL_DS})
+        self.gates = gates(self.symbols)
+        self.cpu.stop_at(self.gates)
         self.events: deque[FaultEvent] = deque(maxlen=REMEMBERED_FAULTS)
         self.log: deque[str] = deque(maxlen=REMEMBERED_FAULTS)
         self.modules: list[str] = []
@@ -99,6 +102,9 @@ class Machine:
         booted = boot(image, chosen, ram, preallocate_vmalloc=rules.vmalloc_preallocated)
         return cls(booted, rules, chosen)
 
+    def __repr__(self) -> str:
+        return f"<Machine {self.booted.image.path} under the rules of {self.profile}, {len(self.processes)} processes>"
+
     @property
     def user(self) -> Process:
         """The current process, whose memory mmap() and its kin change."""
@@ -116,16 +122,19 @@ class Machine:
         Kernel: arch/x86/mm/pgtable.c pgd_alloc(), pgd_ctor(), v6.1.
         """
         root = self.frames.take()
+        # The stack first: its own table must map it under every version's rules, or no fault could be delivered.
+        task = self.tasks.new(root, comm)
         kernel_half = self.ram.read(self.booted.init_mm_root + PAGE // 2, PAGE // 2) or b""
         self.ram.write(root, bytes(PAGE // 2) + kernel_half)
         process = Process(
-            task=self.tasks.new(root, comm),
+            task=task,
             mm=AddressSpace(root),
             ram=self.ram,
             frames=self.frames,
             tables=self.tables,
             fault_in=lambda who, address, write: fault_in(self, who, address, write),
             flush=self.cpu.flush,
+            task_size_max=self.area.task_size_max,
             zero_page=self.booted.zero_page,
         )
         self.processes.append(process)
@@ -169,7 +178,7 @@ class Machine:
         if len(arguments) > len(x86_64.ARGUMENT_REGISTERS):
             raise BadInput("arguments", expected="at most 6 (those passed in registers)", got=str(len(arguments)))
         start = self.address_of(function) if isinstance(function, str) else function
-        unknown = registers.keys() - set(x86_64.GENERAL_REGISTERS)
+        unknown = registers.keys() - (set(x86_64.GENERAL_REGISTERS) - {"rsp"})
         if unknown:
             raise BadInput("register", expected=", ".join(x86_64.GENERAL_REGISTERS), got=", ".join(sorted(unknown)))
         self.settle()
@@ -205,7 +214,8 @@ class Machine:
             case Died(outcome=outcome):
                 last = result.events[-1].fault
                 at = "" if last.address is None else f" at address {last.address:#x}"
-                return f"{outcome}{at}, at {self.symbols.format(last.ip)}"
+                what = f"oops: {outcome.reason}" if isinstance(outcome, Oops) else f"{outcome.name} ({outcome.code})"
+                return f"{what}{at}, at {self.symbols.format(last.ip)}"
             case Stopped(why=why, at=at_ip):
                 return f"{why}, at {self.symbols.format(at_ip)}"
 

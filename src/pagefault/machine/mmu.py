@@ -52,6 +52,10 @@ class Mmu:
         """Drop all that is held."""
         self._held.clear()
 
+    def holds(self, address: int) -> bool:
+        """Is a translation of this page held?"""
+        return address & PAGE_MASK in self._held
+
     def drop(self, address: int) -> None:
         """Drop what is held for one page."""
         self._held.pop(address & PAGE_MASK, None)

@@ -49,10 +49,12 @@ class Process:
         fault_in: Callable[[Process, int, bool], None],
         flush: Callable[[], None],
         zero_page: int,
+        task_size_max: int,
     ) -> None:
         self.task, self.mm = task, mm
         self._ram, self._frames, self._tables = ram, frames, tables
         self._fault_in, self._flush, self._zero_page = fault_in, flush, zero_page
+        self._task_size_max = task_size_max
 
     def mmap(
         self,
@@ -74,10 +76,10 @@ class Process:
         Kernel: mm/mmap.c do_mmap(), v6.1.
         """
         length = length + PAGE - 1 & PAGE_MASK
-        if length <= 0 or length > x86_64.LAYOUT_5_LEVEL.task_size_max:
-            raise BadInput("mmap length", expected="a positive number of bytes that fits user space", got=str(length))
+        if not 0 < length <= self._task_size_max:
+            raise BadInput("mmap length", expected="a positive number of bytes that fits user space", got=hex(length))
         start = self._place(length) if address is None else address
-        if start % PAGE or not 0 <= start <= x86_64.LAYOUT_5_LEVEL.task_size_max - length:
+        if start % PAGE or not 0 <= start <= self._task_size_max - length:
             raise BadInput("mmap address", expected="a page-aligned user address", got=f"{start:#x}")
         self.munmap(start, length)
         vma = with_rights(Vma(start, start + length, name=name), protection)
@@ -159,7 +161,14 @@ class Process:
         return entry if entry and entry.value & (x86_64.PRESENT | PAGE_NONE) else None
 
     def _present(self, start: int, end: int) -> list[Entry]:
-        return [entry for page in range(start, end, PAGE) if (entry := self._leaf(page))]
+        """The entries of the pages that are there. Where a whole table is missing, its reach is passed over at once."""
+        found, page = [], start
+        while page < end:
+            entry, reach = self._tables.leaf_or_reach(self.mm.root, page)
+            if entry is not None and entry.value & (x86_64.PRESENT | PAGE_NONE):
+                found.append(entry)
+            page = (page // reach + 1) * reach
+        return found
 
     def _place(self, length: int) -> int:
         """The highest free range below the mmap base that is large enough."""
@@ -169,7 +178,7 @@ class Process:
                 break
             end = min(end, vma.start)
         if end - length < PAGE:
-            raise BadInput("mmap length", expected="one that fits user space", got=str(length))
+            raise BadInput("mmap length", expected="one that fits user space", got=hex(length))
         return end - length
 
     def _range(self, address: int, length: int) -> tuple[int, int]:

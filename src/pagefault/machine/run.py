@@ -30,7 +30,7 @@ from ..vocabulary.effect import (
 )
 from ..vocabulary.fault import Fault
 from ..vocabulary.outcome import FixedUp, Oops, OutOfMemory, Signal
-from .cpu import Halted, MemoryFault, OutOfBudget, Reached, Trapped
+from .cpu import Arrived, Halted, MemoryFault, OutOfBudget, Reached, Trapped
 from .event import CallEnd, CallResult, Died, FaultEvent, Returned, Stopped
 from .oops import oops_of
 from .process import Process
@@ -76,6 +76,8 @@ def run_call(machine: Machine, function: str, arguments: dict[str, int], start: 
                 end = Stopped(
                     f"the CPU raised exception {vector} ({meaning}), which this machine does not serve", pc_of(machine)
                 )
+            case Arrived(address=address):
+                end = Stopped(f"this machine has no {machine.gates[address]}", address)
             case OutOfBudget():
                 end = Stopped(f"out of budget: {budget} instructions without a return", pc_of(machine))
             case Halted(why=why):
@@ -129,6 +131,7 @@ def take_fault(machine: Machine, stop: MemoryFault) -> FaultEvent | Stopped:
         return Stopped(
             f"{access.address:#x} is mapped to physical {physical:#x}, where there is no RAM", registers["rip"]
         )
+    stale = machine.mmu.holds(access.address)
     if fault.address is not None:
         machine.cpu.write("cr2", fault.address)
         machine.mmu.drop(fault.address)
@@ -148,6 +151,7 @@ def take_fault(machine: Machine, stop: MemoryFault) -> FaultEvent | Stopped:
         after=context.walk(access.address),
         registers_after=machine.cpu.registers(),
         task=(machine.current.task.comm, machine.current.task.pid),
+        stale=stale,
     )
     machine.events.append(event)
     if isinstance(decision.outcome, Oops):

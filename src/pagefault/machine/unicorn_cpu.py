@@ -14,7 +14,7 @@ saved context, and matters only while CR4.PKE is on.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +28,7 @@ from ..memory.ram import Ram
 from ..vocabulary.access import Access, AccessKind
 from ..vocabulary.address import PAGE, PAGE_MASK
 from ..vocabulary.walk import Mapped
-from .cpu import Halted, MemoryFault, OutOfBudget, Reached, Stop, Trapped
+from .cpu import Arrived, Halted, MemoryFault, OutOfBudget, Reached, Stop, Trapped
 from .mmu import Mmu
 from .unicorn_engine import EngineNotes, pkru_in
 
@@ -49,6 +49,13 @@ MSR_EFER = 0xC000_0080
 SLICE = 20_000_000
 """Instructions between two looks for an interrupt: a third of a second."""
 TRAPS = {
+    10: "invalid TSS",
+    11: "segment not present",
+    12: "stack segment fault",
+    13: "general protection fault over something other than an address",
+    16: "x87 error",
+    17: "alignment check",
+    19: "SIMD error",
     0: "divide error",
     1: "debug",
     3: "int3",
@@ -106,9 +113,9 @@ class UnicornCpu:
         self._notes = EngineNotes(self._uc)
         self.executed = 0
         self._refused: MemoryFault | None = None
-        self._trapped: Trapped | None = None
+        self._trapped: Trapped | Arrived | None = None
         self._answered_after_stop = False
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._uc.hook_add(unicorn.UC_HOOK_TLB_FILL, self._fill)
         self._uc.hook_add(unicorn.UC_HOOK_INTR, self._interrupt)
         self._uc.msr_write(MSR_EFER, state.efer)
@@ -141,6 +148,10 @@ class UnicornCpu:
         if self.read("rip") == until:
             return Reached()
         return OutOfBudget(count) if self._notes.executed > count else Halted("the CPU executed HLT")
+
+    def stop_at(self, addresses: Iterable[int]) -> None:
+        for address in addresses:
+            self._uc.hook_add(unicorn.UC_HOOK_CODE, self._arrive, begin=address, end=address)
 
     def registers(self) -> dict[str, int]:
         return self._all.read()
@@ -212,7 +223,7 @@ class UnicornCpu:
                 | (unicorn.UC_PROT_EXEC if translation.fetch else 0)
             )
             return True
-        except Exception as error:  # noqa: BLE001 -- ctypes would print it and go on with garbage; run() raises it
+        except BaseException as error:  # noqa: BLE001 -- ctypes would print it and go on with garbage; run() raises it
             self._error = error
             return False
 
@@ -238,6 +249,10 @@ class UnicornCpu:
         return MemoryFault(
             replace(stop.access, address=address), replace(stop.walk, address=address, end=end), stop.state
         )
+
+    def _arrive(self, uc: Any, address: int, _size: int, _data: Any) -> None:
+        self._trapped = Arrived(address)
+        uc.emu_stop()
 
     def _interrupt(self, uc: Any, vector: int, _data: Any) -> None:
         self._trapped = Trapped(vector, TRAPS.get(vector, f"exception or interrupt {vector}"))

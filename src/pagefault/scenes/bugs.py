@@ -36,17 +36,21 @@ def text_write(stage: Stage) -> None:
 @scene("exec-user", "The kernel jumps to user memory", BUG)
 def exec_user(stage: Stage) -> None:
     """
-    The page is mapped, executable and the user's. SMEP refuses the fetch; the handler consults neither vma nor table,
-    because no kernel code does this on purpose.
+    The page is mapped, executable and the user's. With SMEP the CPU refuses the fetch; the handler consults neither vma
+    nor table, because no kernel code does this on purpose.
     """
     page = stage.user.mmap(PAGE, protection="rwx", content=b"\xc3", name="[user code]")
-    stage.call("call() through a function pointer into user memory", "call", page)
+    result = stage.call("call() through a function pointer into user memory", "call", page)
+    stage.lets_it_pass(result, "SMEP")
 
 
 @scene("exec-data", "The kernel jumps to data", BUG)
 def exec_data(stage: Stage) -> None:
-    """Kernel data is mapped execute-disabled: the fetch faults at its target, and the jump's origin is on the stack."""
-    stage.call("call() through a function pointer to kmalloc'ed memory", "call", stage.machine.kmalloc(64, b"\xc3"))
+    """
+    With NX, kernel data may not be executed: the fetch faults at its target, and the jump's origin is on the stack.
+    """
+    data = stage.machine.kmalloc(64, b"\xc3")
+    stage.lets_it_pass(stage.call("call() through a function pointer to kmalloc'ed memory", "call", data), "NX")
 
 
 @scene("user-touch", "The kernel touches user memory directly", BUG)

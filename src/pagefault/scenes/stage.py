@@ -11,7 +11,7 @@ from ..arch.x86_eras import KernelProfile
 from ..images.vmlinux import Vmlinux
 from ..kernels import faulty_module
 from ..machine.boot import DEFAULT_FEATURES
-from ..machine.event import CallResult
+from ..machine.event import CallResult, Returned
 from ..machine.machine import Machine
 from ..machine.process import Process
 from ..vocabulary.vma import Vma
@@ -105,13 +105,6 @@ class Stage:
         """Does this kernel have such a function?"""
         return self.machine.symbols.get(function) is not None
 
-    def first_of(self, *functions: str) -> str:
-        """The first of these functions that this kernel has: names moved from version to version."""
-        for name in functions:
-            if self.has(name):
-                return name
-        return functions[-1]
-
     def call(self, text: str, function: str, *arguments: int, **registers: Any) -> CallResult:
         """Play one call; `text` says in a sentence what is being tried."""
         result = self.machine.run(function, *arguments, **registers)
@@ -126,6 +119,11 @@ class Stage:
     def remark(self, text: str) -> None:
         """Say something about the whole scene."""
         self.remarks.append(text)
+
+    def lets_it_pass(self, result: CallResult, feature: str) -> None:
+        """Where a call that should die returned instead: the CPU that this is played on lacks `feature`."""
+        if isinstance(result.end, Returned):
+            self.remark(f"This CPU has no {feature}: the bug does what it likes, and nobody notices.")
 
 
 SCENES: dict[str, Scene] = {}

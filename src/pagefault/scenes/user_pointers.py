@@ -30,7 +30,9 @@ def kernel_address(stage: Stage) -> int:
 def copy_from_user(stage: Stage) -> None:
     """
     The contract: the return value is the number of bytes *not* copied, and what was not copied is zeroed in the
-    destination. A kernel address never reaches the copy: the range check refuses it, and no fault happens.
+    destination. Nothing is ever copied from a kernel address: up to 6.11 the range check refuses it before any access;
+    later kernels move such a pointer to the page at the end of user space, where nothing can be mapped, and let it
+    fault.
     """
     end, dst = two_pages(stage), stage.machine.kmalloc(64, b"\xff" * 64)
     stage.call("64 bytes that begin 40 bytes before a hole", "_copy_from_user", dst, end - 40, 64)

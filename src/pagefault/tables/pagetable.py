@@ -135,7 +135,16 @@ class PageTables:
 
     def entry(self, root: int, address: int) -> Entry | None:
         """The leaf entry for `address` if its tables exist down to it (present or not)."""
+        return self.leaf_or_reach(root, address)[0]
+
+    def leaf_or_reach(self, root: int, address: int) -> tuple[Entry | None, int]:
+        """
+        The leaf entry for `address` if its tables exist down to it, and how many bytes the entry at which the walk
+        ended covers.
+        """
         entries = walk(self._ram, root, address, self._cpu).entries
-        if entries and (entries[-1].level == "pte" or entries[-1].value & x86_64.PRESENT):
-            return entries[-1]
-        return None
+        if not entries:
+            return None, PAGE
+        reach = 1 << self.levels[len(entries) - 1].shift
+        found = entries[-1].level == "pte" or entries[-1].value & x86_64.PRESENT
+        return (entries[-1] if found else None), reach
