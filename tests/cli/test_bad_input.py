@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +152,15 @@ def test_a_truncated_image_never_ends_in_a_traceback(run: Run, tmp_path: Path, c
         (("call", "small", "memset", "--user", "a=2p", "--hole", "a+8:1p"), ("page-aligned",)),
         (("call", "small", "memset", "--show", "nothing"), ("no symbol 'nothing'",)),
         (("call", "small", "memset", "--rules", "new"), ("--rules", "5.7", "'new'")),
+        (("call", "small", "memset", "--rules", "2.6"), ("--rules", "from 3.0 to 6.x", "2.6")),
+        (("call", "small", "memset", "--show", "0:2m"), ("--show 0", "at most 1 MiB", "2097152")),
+        (("call", "small", "memset", "--kernel-buffer", "a=1", "--data", "a=xy"), ("--data a", "region a", "has 1")),
+        (("call", "small", "memset", "--user", "a=1p", "--data", r"a=\q"), ("--data", "escape")),
+        (("call", "small", "init_task"), ("function init_task", "a symbol of code", ".data")),
+        (("call", "small", "linux_banner"), ("function linux_banner", ".rodata")),
+        (("call", "small", "memset", "--", "-1", "--budget", "4"), ("--budget", "options before `--`")),
+        (("call", "small", "memset", "--", "-1", "--budget=4"), ("--budget=4", "options before `--`")),
+        (("call", "small", "memset", "--", "-v"), ("-v", "options before `--`")),
         (("call", "small", "memset", "--features", "nonsense"), ("nonsense",)),
         (("call", "small", "memset", "--budget", "0"), ("--budget", "--help")),
         (("call", "small"), ("FUNCTION", "--help")),
@@ -179,3 +189,18 @@ def test_the_same_as_a_process(process: Callable[..., subprocess.CompletedProces
     done = process("extable", "no-such-file")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "pagefault: no-such-file: expected a file, got nothing of that name\n"
+
+
+@pytest.mark.parametrize("number", ["1__0", "0x_", "_1", "0x", "9" * 5000, "0x" + "f" * 5000])
+def test_an_unreadable_number_is_one_line(run: Run, number: str) -> None:
+    result = run("call", "small", "_copy_from_user", number)
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.stderr
+
+
+def test_data_from_a_pipe_is_refused_without_waiting(run: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    result = run("call", "small", "_copy_from_user", "1", "--user", "s=1p", "--data", f"s=@{tmp_path / 'pipe'}")
+    assert result.exit_code == 2
+    assert "regular file" in result.stderr

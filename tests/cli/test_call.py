@@ -135,3 +135,50 @@ def test_the_examples_of_the_help_work(run: Run) -> None:
 
         arguments = shlex.split(example.splitlines()[0])
         assert run("call", "small", *arguments).exit_code == 0
+
+
+def test_only_versions_whose_rules_are_known(run: Run) -> None:
+    assert version("3.0") == (3, 0)
+    assert version("6.99") == (6, 99)
+    for text in ("2.6", "2.99", "7.0", "99.1"):
+        with pytest.raises(BadInput, match=r"from 3\.0 to 6\.x .* up to 6\.12"):
+            version(text)
+
+
+def test_regions_are_listed_with_rights_and_options(run: Run) -> None:
+    memory = ("--user", "s=1p:r:lazy:stack", "--kernel-buffer", "d=8")
+    text = run("call", "small", "memset", "d", "0", "8", *memory).stdout
+    assert [line.split()[:-3] for line in text.splitlines()[1:3]] == [
+        ["s", "user", "r", "lazy", "stack"],
+        ["d", "kernel"],
+    ]
+    document = json.loads(run("call", "small", "memset", "d", "0", "8", *memory, "--json").stdout)
+    assert [region["kind"] for region in document["memory"]] == ["user", "kernel"]
+    assert [region["options"] for region in document["memory"]] == [["r", "lazy", "stack"], []]
+
+
+def test_a_warning_is_told_once(run: Run) -> None:
+    arguments = (
+        "call",
+        "small",
+        "copy_user_generic_unrolled",
+        "d",
+        "0xdead000000000000",
+        "8",
+        "--kernel-buffer",
+        "d=8",
+    )
+    warning = "General protection fault in user access. Non-canonical address?"
+    faults = json.loads(run(*arguments, "--json").stdout)["call"]["faults"]
+    assert f"the kernel warned: {warning} ({len(faults)} times)\n" in run(*arguments).stdout
+    story = run(*arguments, "-v").stdout
+    assert "the kernel warned" not in story
+    assert story.count(f"warn: {warning}") == len(faults)
+    assert json.loads(run(*arguments, "--json").stdout)["warnings"] == [warning] * len(faults)
+    assert json.loads(run("call", "small", "memset", "0", "0", "0", "--json").stdout)["warnings"] == []
+
+
+def test_a_warning_that_the_story_left_out_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pagefault.report.call.TOLD_IN_FULL", 0)
+    arguments = ("copy_user_generic_unrolled", "d", "0xdead000000000000", "8", "--kernel-buffer", "d=8", "-v")
+    assert "the kernel warned: General protection fault" in run("call", "small", *arguments).stdout

@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 import pytest
@@ -71,3 +72,29 @@ def test_a_reader_who_goes_away_is_no_error(
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 141
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a system without /dev/full")
+@pytest.mark.parametrize(
+    "arguments", [("extable", "small"), ("run", "--list"), ("extable", "small", "--json"), ("--help",), ("call", "-h")]
+)
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_is_one_line(environment: dict[str, str], arguments: tuple[str, ...], unbuffered: str) -> None:
+    program = [sys.executable, "-m", "pagefault", *arguments]
+    environment = {**environment, "PYTHONUNBUFFERED": unbuffered}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment)
+    assert done.returncode == 2
+    assert done.stderr == "pagefault: standard output: No space left on device\n"
+
+
+def test_no_standard_output_is_one_line(environment: dict[str, str]) -> None:
+    program = f"import os; os.close(1); os.execv({sys.executable!r}, ['python', '-m', 'pagefault', 'extable', 'small'])"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (2, "pagefault: standard output: it is closed\n")
+
+
+def test_an_error_about_a_file_of_ours_keeps_its_traceback() -> None:
+    with pytest.raises(FileNotFoundError):
+        ending(raising(FileNotFoundError(2, "No such file", "one of ours")))

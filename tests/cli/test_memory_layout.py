@@ -60,7 +60,6 @@ def test_holes_come_last(machine: Machine) -> None:
         ("text", b"text"),
         (r"/etc/\0", b"/etc/\0"),
         (r"a\n\t\\b\x41", b"a\n\t\\bA"),
-        (r"\q", rb"\q"),
         ("hex:00ff 10", b"\0\xff\x10"),
         ("hex:", b""),
         ("é", "é".encode()),
@@ -108,3 +107,43 @@ def test_what_is_shown(machine: Machine) -> None:
     assert to_show(machine, regions, "dst") == (regions["dst"].address, 64)
     assert to_show(machine, regions, "src:end-6:4") == (regions["src"].end - 6, 4)
     assert to_show(machine, regions, "src+8") == (regions["src"].address + 8, 64)
+
+
+@pytest.mark.parametrize("content", [r"\q", r"\x4", r"\xg0", "a\\", "\\\n", r"\\\1"])
+def test_an_unknown_escape_is_refused(content: str) -> None:
+    with pytest.raises(BadInput, match="escape"):
+        content_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("dst=" + "a" * 64, True),
+        ("dst=" + "a" * 65, False),
+        ("dst+60=abcd", True),
+        ("dst+60=abcde", False),
+        ("dst:end-2=ab", True),
+        ("dst:end=a", False),
+        ("dst-1=a", False),
+        ("src:end-1=ab", False),
+    ],
+)
+def test_data_stays_inside_its_region(machine: Machine, text: str, fits: bool) -> None:
+    if fits:
+        lay_out(machine, ["src=1p"], ["dst=64"], [text], [])
+    else:
+        with pytest.raises(BadInput, match=r"inside region (dst, which has 64|src, which has 4096)"):
+            lay_out(machine, ["src=1p"], ["dst=64"], [text], [])
+
+
+def test_at_most_a_mebibyte_is_shown(machine: Machine) -> None:
+    regions = lay_out(machine, ["src=2m:lazy"], [], [], [])
+    assert to_show(machine, regions, "src:1m")[1] == 1 << 20
+    for text in ("src:0x100001", "src", "0:9999g"):
+        with pytest.raises(BadInput, match="at most 1 MiB"):
+            to_show(machine, regions, text)
+
+
+def test_a_region_knows_its_options(machine: Machine) -> None:
+    regions = lay_out(machine, ["a=1p", "b=1p:r:lazy:stack"], ["c=8"], [], [])
+    assert [region.options for region in regions.values()] == [("rw",), ("r", "lazy", "stack"), ()]

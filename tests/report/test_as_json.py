@@ -158,3 +158,8 @@ def test_a_scene_that_was_not_played(played: dict[str, Played]) -> None:
     told = as_json.not_played(played["get-user"].scene, "no symbol")
     assert told.keys() == documented("play")
     assert told["error"] == "no symbol"
+
+
+def test_a_stale_translation_is_marked(plays: dict[str, Any]) -> None:
+    assert plays["spurious"]["acts"][0]["call"]["faults"][0]["stale"] is True
+    assert plays["null-read"]["acts"][0]["call"]["faults"][0]["stale"] is False

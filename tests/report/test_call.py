@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pagefault.kernels import faulty_module
 from pagefault.machine.machine import Machine
-from pagefault.report.call import TOLD, call_summary, faults, memory_table, registers
-from pagefault.report.page import Table, aligned
+from pagefault.report.call import TOLD, call_summary, faults, memory_table, registers, warnings
+from pagefault.report.page import Table, aligned, plain
 from pagefault.vocabulary.address import PAGE
 
 
@@ -58,3 +58,21 @@ def test_registers_are_all_there_and_signed() -> None:
 
 def test_memory_is_listed_with_its_end() -> None:
     assert memory_table([("dst", "kernel", 0x1000, 64)]).rows == [("dst", "kernel", "0x1000", "0x1040", "64")]
+
+
+def test_the_kernel_s_warnings_are_told_and_counted(bad_copy: tuple[Machine, int, int]) -> None:
+    machine, dst, end = bad_copy
+    items = list(
+        call_summary(machine.run("_copy_from_user", dst, end - 40, 64), machine.symbols, ["one", "two", "one"])
+    )
+    text = plain([item for item in items if not isinstance(item, Table)])
+    assert "the kernel warned: one (2 times)\nthe kernel warned: two\n" in text
+    assert text.index("warned") < text.index("returned")
+
+
+def test_a_warning_that_a_story_tells_is_not_told_twice(machine: Machine) -> None:
+    result = machine.run("copy_user_generic_unrolled", machine.kmalloc(8), 0xDEAD << 48, 8)
+    assert list(machine.log)
+    assert plain(warnings(machine.log)).startswith("the kernel warned: General protection fault in user access.")
+    assert list(warnings(machine.log, result)) == []
+    assert plain(warnings(["another"], result)) == "the kernel warned: another"

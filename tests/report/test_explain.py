@@ -8,6 +8,7 @@ from pagefault.report.explain import (
     call_story,
     call_text,
     cpu_words,
+    end_line,
     legend,
     returned_briefly,
     returned_text,
@@ -120,3 +121,25 @@ def test_the_legend_knows_the_flags_that_walks_show(played: dict[str, Played]) -
     words = plain(legend())
     for flag in "USR SUP RW ro x NX ACC DRT GLB PSE PWT PCD".split():
         assert flag in words
+
+
+def test_registers_are_arguments_only_without_a_gap_from_rdi_on(played: dict[str, Played], machine: Machine) -> None:
+    assert call_text(played["put-user"].acts[0].result) == "__put_user_4(rcx = 4096, rax = 42)"
+    result = machine.run("memset", machine.kmalloc(8), 1, rcx=2, r15=3)
+    assert call_text(result).endswith(", 1, rcx = 2, r15 = 3)")
+    assert call_text(machine.run("memset", rdx=0, rsi=1)) == "memset(rdx = 0, rsi = 1)"
+    assert call_text(machine.run("memset", rsi=1, rdx=0, rdi=5)) == "memset(5, 1, 0)"
+
+
+def test_the_end_has_the_kernel_s_own_headline_where_it_differs(played: dict[str, Played], machine: Machine) -> None:
+    def last(name: str) -> str:
+        play = played[name]
+        return plain([end_line(play.acts[0].result, play.machine.symbols)])
+
+    assert last("null-read") == (
+        "did not return: oops: SMAP violation (the kernel says: kernel NULL pointer dereference)"
+    )
+    assert last("text-write") == "did not return: oops: unable to handle page fault"
+    assert "kernel says" not in last("non-canonical")
+    below_stack = machine.run("memset", machine.current.task.stack[0] - 8, 0, 8)
+    assert plain([end_line(below_stack, machine.symbols)]).endswith("oops: stack guard page was hit")

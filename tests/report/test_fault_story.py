@@ -147,3 +147,26 @@ def test_code_that_cannot_be_read_is_said_to_be(machine: Machine, played: dict[s
     event = replace(event_of(played["null-read"]), code=b"")
     text = plain(fault_story(event, Surroundings(machine.symbols)))
     assert "its bytes are no instruction: they cannot be read" in text
+
+
+def test_a_stale_translation_is_told_beside_what_the_tables_hold(played: dict[str, Played]) -> None:
+    play = played["spurious"]
+    event = replace(event_of(play), stale=True)
+    before = replace(event.before, entries=tuple(replace(e, value=e.value & ~2) for e in event.after.entries))
+    event = replace(event, before=before)
+    text = plain(fault_story(event, Surroundings(play.machine.symbols)))
+    walk = part(text, "walk")
+    assert walk.startswith("the translation this CPU's TLB still holds\npgd[")
+    held, now = walk.split("\nthe tables now hold\n")
+    assert " ro " in held.splitlines()[-2]
+    assert " RW " in now.splitlines()[-1]
+    assert "the page tables are as they were" in part(text, "state after")
+    fresh = plain(fault_story(replace(event, stale=False), Surroundings(play.machine.symbols)))
+    assert "TLB still holds" not in fresh
+
+
+def test_the_guard_page_at_the_end_of_user_space_is_behind_smap_too(machine: Machine) -> None:
+    result = machine.run("memset", machine.area.task_size_max, 0, 8)
+    access = part(plain(fault_story(result.events[0], Surroundings(machine.symbols))), "access")
+    assert "the guard page at the end of user space" in access
+    assert "EFLAGS.AC is clear" in access

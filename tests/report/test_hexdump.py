@@ -32,3 +32,17 @@ def test_a_hole_is_not_mapped(bad_copy: tuple[Machine, int, int]) -> None:
     pieces = memory(machine, end - 4, 4 + PAGE)
     assert pieces == [(end - 4, b"last"), (end, None)]
     assert plain(hexdump(pieces)).splitlines()[1] == f"{end:016x}  not mapped"
+
+
+def test_pages_in_a_row_that_are_not_mapped_are_one_line() -> None:
+    pieces = [(page * PAGE, None) for page in range(256)] + [(256 * PAGE, b"x"), (257 * PAGE, None), (258 * PAGE, None)]
+    assert [line.strip() for line in plain(hexdump(pieces)).splitlines()] == [
+        "0000000000000000  not mapped, nor the next 255 pages",
+        "0000000000100000  78" + " " * 48 + "x",
+        "0000000000101000  not mapped, nor the next 1 page",
+    ]
+
+
+def test_the_same_bytes_after_a_hole_are_shown_again() -> None:
+    lines = plain(hexdump([(0, bytes(16)), (PAGE, None), (2 * PAGE, bytes(16))])).splitlines()
+    assert [int(line[:16], 16) for line in lines] == [0, PAGE, 2 * PAGE]

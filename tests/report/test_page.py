@@ -79,3 +79,36 @@ def test_a_long_line_folds_under_its_last_part() -> None:
 
 def test_what_fits_is_left_alone() -> None:
     assert list(folded(("a  b", " c"))) == [("a  b", " c")]
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch, table: Table, columns: int) -> list[str]:
+    out = Terminal()
+    monkeypatch.setenv("COLUMNS", str(columns))
+    page_on(out, monkeypatch, NO_COLOR="1").write(table)
+    return out.getvalue().splitlines()
+
+
+FAULTS = Table(
+    ("fault", "at", "access", "handled by"),
+    [("1", "copy_user_generic+0xd/0x2c", "the kernel reads 0x7ffff7fff000", "exception table (uaccess)")],
+)
+
+
+@pytest.mark.parametrize("columns", [74, 76, 80, 88, 95, 99, 100, 140])
+def test_a_narrow_terminal_splits_no_word(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    lines = drawn(monkeypatch, FAULTS, columns)
+    words = {word for line in lines for word in line.replace("│", " ").split()}
+    assert {"copy_user_generic+0xd/0x2c", "0x7ffff7fff000", "exception", "(uaccess)", "handled"} <= words
+    assert max(map(len, lines)) <= columns
+
+
+def test_a_terminal_that_is_wide_enough_has_a_line_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(drawn(monkeypatch, FAULTS, 140)) == 5
+
+
+def test_what_is_too_wide_even_so_is_split_and_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = drawn(monkeypatch, Table(("a", "b"), [("x" * 50, "y" * 50)]), 60)
+    with_address = drawn(monkeypatch, Table(("a", "b"), [("x" * 70, "reads 0x7ffff7fff000")]), 60)
+    assert any("0x7ffff7fff000" in line for line in with_address)
+    assert "".join(lines).count("x") == "".join(lines).count("y") == 50
+    assert max(map(len, lines)) <= 60

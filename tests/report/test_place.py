@@ -27,6 +27,9 @@ def place(machine: Machine, address: int, vmas: tuple[Vma, ...] = VMAS) -> str:
         (0x7FFE_FFFF_0000, "no area, 0x10000 bytes below 7fff00000000-7fff00001000 rw-p [stack]"),
         (0x5000_0000_0000, "0x2fff00000000 bytes below"),
         (0xDEAD_0000_0000_0100, "not canonical: bits 63 to 47"),
+        (AREA.task_size_max, "the guard page at the end of user space; Linux 6.12 clamps"),
+        (AREA.task_size_max + 0xFFF, "(USER_PTR_MAX)"),
+        (AREA.task_size_max + 0x1000, "not canonical"),
         (AREA.page_offset + 0x1234, "the direct map: physical 0x1234"),
         (AREA.vmalloc_start + 0x2000, "vmalloc space, 0x2000 above its start"),
         (AREA.vmemmap + 64, "vmemmap"),
@@ -47,3 +50,9 @@ def test_kernel_text_and_data_are_told_apart(machine: Machine) -> None:
     assert "kernel image: text, _copy_from_user+0x" in place(machine, machine.symbols.find("_copy_from_user") + 2)
     assert "kernel image: read-only data" in place(machine, machine.symbols.find("linux_banner"))
     assert "kernel image: data" in place(machine, machine.symbols.find("init_task"))
+
+
+def test_the_low_half_is_larger_with_five_levels() -> None:
+    machine = Machine.boot(features=("la57",))
+    assert "user space" in place(machine, 1 << 47)
+    assert "the guard page" in place(machine, (1 << 56) - 1)

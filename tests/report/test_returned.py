@@ -69,3 +69,21 @@ def test_a_known_contract_is_put_into_words(function: str, value: int, arguments
 )
 def test_the_result_is_looked_for_where_the_routine_leaves_it(function: str, register: str) -> None:
     assert result_register(function) == register
+
+
+def test_routines_that_leave_their_result_in_rcx() -> None:
+    for name in (
+        "__put_user_4",
+        "rep_movs_alternative",
+        "rep_stos_alternative",
+        "clear_user_original",
+        "clear_user_erms",
+    ):
+        assert result_register(name) == "rcx"
+    for name in ("clear_user", "__get_user_4", "_copy_from_user", "read_zero"):
+        assert result_register(name) == "rax"
+
+
+def test_dev_zero_says_what_it_cleared() -> None:
+    assert meaning("read_zero", 40, {}) == "40 bytes cleared"
+    assert meaning("read_zero", MINUS_14, {}) == "-EFAULT"

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ..machine.machine import Machine
 
 DID_NOT_RETURN = 1
+OLDEST, TOO_NEW = (3, 0), (7, 0)
+"""Versions that --rules takes: from the first one on, before the second."""
 
 
 EPILOG = r"""@B@
@@ -100,6 +102,7 @@ def call(
     regions = lay_out(machine, users, buffers, data, holes)
     shown = [(text, *to_show(machine, regions, text)) for text in shows]
     values, registers = given(arguments, machine, regions)
+    check_is_code(machine, function)
     with working(f"running {function}"):
         result = machine.run(function, *values, budget=budget or DEFAULT_BUDGET, user_access=user_access, **registers)
     if as_json:
@@ -111,10 +114,17 @@ def call(
 
 def version(text: str) -> tuple[int, int]:
     """(5, 7) of "5.7"."""
+    from ..arch.x86_eras import NEWEST_READ
+
+    read = ".".join(map(str, NEWEST_READ))
     found = re.fullmatch(r"(\d{1,2})\.(\d{1,3})", text)
     if not found:
         raise BadInput("--rules", expected="a kernel version, such as 5.7", got=repr(text))
-    return int(found[1]), int(found[2])
+    wanted = int(found[1]), int(found[2])
+    if not OLDEST <= wanted < TOO_NEW:
+        known = f"a version from {OLDEST[0]}.0 to {TOO_NEW[0] - 1}.x (the rules were read in sources up to {read})"
+        raise BadInput("--rules", expected=known, got=text)
+    return wanted
 
 
 def given(arguments: tuple[str, ...], machine: Machine, regions: dict[str, Region]) -> tuple[list[int], dict[str, int]]:
@@ -124,6 +134,8 @@ def given(arguments: tuple[str, ...], machine: Machine, regions: dict[str, Regio
     values: list[int] = []
     registers: dict[str, int] = {}
     for text in arguments:
+        if text.partition("=")[0] in {name for option in call.params for name in option.opts if name[0] == "-"}:
+            raise BadInput(f"argument {text}", expected="options before `--`", got="one after it")
         if text.startswith("--"):
             raise BadInput(f"option {text}", expected="one that `pagefault call --help` lists", got="an unknown one")
         name, equals, value = text.rpartition("=")
@@ -135,6 +147,20 @@ def given(arguments: tuple[str, ...], machine: Machine, regions: dict[str, Regio
         else:
             values.append(number)
     return values, registers
+
+
+def check_is_code(machine: Machine, function: str) -> None:
+    """
+    Refuse a symbol that is no code: not in an executable range of the image.
+
+    Errors: BadInput, with the section that holds it; Absent if there is no such symbol.
+    """
+    image, address = machine.booted.image, machine.symbols.find(function)
+    if not any(start <= address < end for start, end in image.executable):
+        sections = (each for each in image.elf.sections if each.allocated)
+        held = (each.name for each in sections if each.address <= address < each.address + len(each.data))
+        where = next(held, "no section with contents")
+        raise BadInput(f"function {function}", expected="a symbol of code", got=f"one at {address:#x}, in {where}")
 
 
 def is_return(result: CallResult) -> bool:
@@ -160,12 +186,16 @@ def tell(
 
     page = Page.of_stdout()
     if regions:
-        rows = [(region.name, region.kind, region.address, region.size) for region in regions.values()]
+        rows = [
+            (region.name, " ".join((region.kind, *region.options)), region.address, region.size)
+            for region in regions.values()
+        ]
         page.write(report.memory_table(rows), ())
     if verbose:
+        page.write(*report.warnings(machine.log, result))
         page.write(*call_story(result, Surroundings(machine.symbols, tuple(machine.user.mm.vmas))))
     else:
-        page.write(*report.call_summary(result, machine.symbols))
+        page.write(*report.call_summary(result, machine.symbols, machine.log))
     if show_registers:
         page.write((), report.registers(result.registers))
     for text, address, length in shown:
@@ -183,7 +213,13 @@ def tell_as_json(
     from ..report.hexdump import memory
 
     laid_out: list[dict[str, Any]] = [
-        {"name": each.name, "kind": each.kind, "start": as_json.bits(each.address), "size": each.size}
+        {
+            "name": each.name,
+            "kind": each.kind,
+            "options": list(each.options),
+            "start": as_json.bits(each.address),
+            "size": each.size,
+        }
         for each in regions.values()
     ]
     content = [
@@ -198,4 +234,5 @@ def tell_as_json(
     ]
     facts = {"image": machine.booted.image.path, "rules": str(machine.profile)}
     called = as_json.call(result, machine.symbols)
-    click.echo(json.dumps(as_json.document("call", **facts, call=called, memory=laid_out, shown=content), indent=2))
+    told = {"call": called, "warnings": list(machine.log), "memory": laid_out, "shown": content}
+    click.echo(json.dumps(as_json.document("call", **facts, **told), indent=2))

@@ -31,10 +31,14 @@ class Commands(click.Group):
             status = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
-            # Python flushes standard output once more when it exits: give it somewhere to go.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self.give_up_output()
             return BROKEN_PIPE
         return status
+
+    @staticmethod
+    def give_up_output() -> None:
+        """Python flushes standard output once more when it exits: give it somewhere to go."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def main(
         self,
@@ -51,6 +55,8 @@ class Commands(click.Group):
 
     def ending(self, args: Sequence[str] | None, prog_name: str, complete_var: str | None, **extra: Any) -> int:
         """Run the command; returns the exit status."""
+        if sys.stdout is None:
+            return complain("standard output: it is closed")
         try:
             status = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except PagefaultError as error:
@@ -62,6 +68,12 @@ class Commands(click.Group):
             return complain(error.format_message())
         except (KeyboardInterrupt, click.Abort):
             return INTERRUPTED
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            # Writing failed: files are read by rooms that turn their errors into ours.
+            self.give_up_output()
+            return complain(f"standard output: {error.strerror or error}")
         return status if isinstance(status, int) else 0
 
 

@@ -10,19 +10,22 @@ from ..errors import BadInput
 from ..vocabulary.address import PAGE
 
 UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "p": PAGE}
-NUMBER = r"(?:0x[0-9a-fA-F_]+|[0-9][0-9_]*[kmgp]?)"
+NUMBER = r"(?:0x[0-9a-fA-F]+(?:_[0-9a-fA-F]+)*|[0-9]+(?:_[0-9]+)*[kmgp]?)"
+LONGEST = 80
+"""Characters of a number: more than 64 bits take in any form."""
 PLACE = re.compile(rf"(?P<base>-?{NUMBER}|(?P<name>[A-Za-z_.][\w.]*)(?P<end>:end)?)(?P<distances>(?:[+-]{NUMBER})*)")
 LOWEST, HIGHEST = -(1 << 63), (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A named piece of guest memory, made for one call: `kind` is "user" or "kernel"."""
+    """A named piece of guest memory, made for one call: `kind` is "user" or "kernel", `options` its rights and more."""
 
     name: str
     kind: str
     address: int
     size: int
+    options: tuple[str, ...] = ()
 
     @property
     def end(self) -> int:
@@ -32,7 +35,7 @@ class Region:
 
 def number(text: str, what: str) -> int:
     """A number that is not negative: hexadecimal with 0x, or decimal with an optional unit k, m, g, p (pages)."""
-    if not re.fullmatch(NUMBER, text):
+    if len(text) > LONGEST or not re.fullmatch(NUMBER, text):
         raise BadInput(what, expected="a number (64, 0x40, 4k, 2p for two pages)", got=repr(text))
     if text.startswith("0x"):
         return int(text, 16)

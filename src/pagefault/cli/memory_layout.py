@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import BadInput
@@ -18,6 +19,7 @@ NAME = r"[A-Za-z_]\w*"
 RIGHTS = ("r", "rw", "rx", "rwx", "w", "x", "none")
 ESCAPES = {"0": b"\0", "n": b"\n", "t": b"\t", "\\": b"\\"}
 MAX_DATA = 64 << 20
+MAX_SHOWN = 1 << 20
 
 
 def lay_out(
@@ -79,7 +81,8 @@ def user_region(machine: Machine, text: str) -> tuple[Region, str]:
         grows_down=stack,
         name=f"[{name}]",
     )
-    return Region(name, "user", address, length + PAGE - 1 & -PAGE), rights
+    shown = (rights, *(["lazy"] if not populate else []), *(["stack"] if stack else []))
+    return Region(name, "user", address, length + PAGE - 1 & -PAGE, shown), rights
 
 
 def kernel_buffer(machine: Machine, text: str) -> Region:
@@ -96,7 +99,13 @@ def fill(machine: Machine, regions: dict[str, Region], text: str) -> None:
     where, equals, content = text.partition("=")
     if not equals:
         raise BadInput("--data", expected="PLACE=TEXT, PLACE=hex:… or PLACE=@FILE", got=repr(text))
-    machine.write(place(where, regions, machine.symbols.find, "--data") & (1 << 64) - 1, content_bytes(content))
+    address = place(where, regions, machine.symbols.find, "--data") & (1 << 64) - 1
+    data = content_bytes(content)
+    region = regions.get(re.split("[:+-]", where)[0])
+    if region and not region.address <= address <= region.end - len(data):
+        inside = f"bytes inside region {region.name}, which has {region.size}"
+        raise BadInput(f"--data {where}", expected=inside, got=f"{len(data)} from {address - region.address} on")
+    machine.write(address, data)
 
 
 def content_bytes(content: str) -> bytes:
@@ -108,19 +117,23 @@ def content_bytes(content: str) -> bytes:
             raise BadInput("--data", expected="pairs of hexadecimal digits after hex:", got=repr(content)) from None
     if content.startswith("@"):
         return file_bytes(content[1:])
-    pieces = re.split(r"\\(x[0-9a-fA-F]{2}|[0nt\\])", content)
+    pieces = re.split(r"\\(x[0-9a-fA-F]{2}|.|$)", content, flags=re.DOTALL)
     text, escapes = pieces[::2], pieces[1::2]
     done = text[0].encode("utf-8", "surrogateescape")
     for escape, after in zip(escapes, text[1:], strict=True):
-        done += bytes([int(escape[1:], 16)]) if escape[0] == "x" else ESCAPES[escape]
+        if len(escape) != 3 and escape not in ESCAPES:
+            raise BadInput("--data", expected=r"an escape of \0, \n, \t, \\ and \xNN", got=f"\\{escape} in {content!r}")
+        done += ESCAPES[escape] if escape in ESCAPES else bytes([int(escape[1:], 16)])
         done += after.encode("utf-8", "surrogateescape")
     return done
 
 
 def file_bytes(path: str) -> bytes:
-    """What a file holds, up to MAX_DATA bytes."""
+    """What a file holds, up to MAX_DATA bytes. Nobody is waited for: a pipe or a device is refused."""
     try:
-        with Path(path).open("rb") as file:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise BadInput(path, expected="a regular file", got="a directory, pipe, socket or device")
             data = file.read(MAX_DATA + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -151,4 +164,6 @@ def to_show(machine: Machine, regions: dict[str, Region], text: str) -> tuple[in
     where, length = place_and_length(text, "--show")
     if length is None:
         length = regions[where].size if where in regions else 64
+    if length > MAX_SHOWN:
+        raise BadInput(f"--show {where}", expected=f"at most {MAX_SHOWN >> 20} MiB", got=f"{length} bytes")
     return place(where, regions, machine.symbols.find, "--show") & (1 << 64) - 1, length

@@ -9,6 +9,9 @@ Unicorn caches what the hook answered, separately for user mode, kernel mode and
 drops it all on writes to CR0, CR3 and CR4, on INVLPG (that page) and on WRPKRU; so no answer outlives what it went by.
 Keeping AC apart needs a CPU model that has SMAP. PKRU is not among Unicorn's registers: it is read and set in the CPU's
 saved context, and matters only while CR4.PKE is on.
+
+Differs: QEMU 5.0, which this is, raises no #GP for MSRs it does not know (they read as 0) nor for unaligned SSE
+operands, and has no AVX. Exceptions that it raises by itself (a #GP over a bad selector, int3, …) end the run.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ several kinds (an outcome, an effect, the end of a walk or of a call) has its ki
 class in `vocabulary` or `machine.event`. What does not exist is null; a list may be empty but is never left out.
 
     pagefault run      {"schema", "command", "scenes": [play]}
-    pagefault call     {"schema", "command", "image", "rules", "call": call, "memory": [region], "shown": [memory]}
+    pagefault call     {"schema", "command", "image", "rules", "call": call, "warnings": [line], "memory": [region],
+                        "shown": [memory]}
     pagefault extable  {"schema", "command", "image", "address", "layout", "how", "in_order", "entries": [entry]}
     … --at PLACE       the same with "at": place, "covered", "entry" (or null) and "neighbours": [entry] for "entries"
 
@@ -20,14 +21,15 @@ class in `vocabulary` or `machine.event`. What does not exist is null; a list ma
     fault    {"trap", "vector", "error_code": {"value", and a boolean for each bit}, "address", "ip": place,
               "user_mode", "access": {"address", "kind", "user", "implicit"}, "code": hex, "instruction", "cpu": {…},
               "task": {"comm", "pid"}, "walk": walk, "decision": {"outcome": {"is", …}, "effects": [{"is", …}],
-              "trail": [step]}, "walk_after": walk, "registers": {…}, "registers_after": {…}}
+              "trail": [step]}, "stale": did a TLB hold "walk", not the tables?,
+              "walk_after": walk, "registers": {…}, "registers_after": {…}}
     walk     {"address", "root", "entries": [{"level", "physical", "index", "value", "flags"}], "end": {"is", …}}
     step     {"question", "function", "citation", "answer"}
     entry    {"index", "address", "instruction": place, "fixup": place, "type", "number", "register", "flags",
               "immediate"}
     vma      {"start", "end", "read", "write", "execute", "grows_down", "protection_key", "name"}
     place    {"address", "symbol": name+0x9/0x20 as the kernel prints it, or null}
-    region   {"name", "kind": "user" or "kernel", "start", "size"}
+    region   {"name", "kind": "user" or "kernel", "options": [rights, "lazy", "stack"], "start", "size"}
     memory   {"place", "pieces": [{"address", "hex": null where nothing is mapped}]}
 """
 
@@ -160,6 +162,7 @@ def fault_event(event: FaultEvent, symbols: SymbolTable) -> Json:
             "effects": [tagged(effect, symbols) for effect in decision.effects],
             "trail": [record(step) for step in decision.trail],
         },
+        "stale": event.stale,
         "walk_after": walk(event.after, event.state),
         "registers": registers(event.fault.registers),
         "registers_after": registers(event.registers_after),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..arch.x86_64 import GENERAL_REGISTERS
 from ..machine.event import CallResult
 from ..tables.symbols import SymbolTable
-from .explain import call_text, end_line
+from ..vocabulary.effect import Warn
+from .explain import TOLD_IN_FULL, call_text, end_line
 from .fault_story import access_words
 from .kernel_words import kernel_words
 from .outcome import handled_by
@@ -18,8 +20,8 @@ TOLD = 40
 """Faults listed at most."""
 
 
-def call_summary(result: CallResult, symbols: SymbolTable) -> Iterator[Line | Table]:
-    """The call, a table of its faults, the kernel's own lines about an oops, and its end."""
+def call_summary(result: CallResult, symbols: SymbolTable, log: Sequence[str] = ()) -> Iterator[Line | Table]:
+    """The call, a table of its faults, the kernel's warnings (`log`), its own lines about an oops, and its end."""
     yield (Span(call_text(result), "code"),)
     if result.events:
         yield ()
@@ -27,6 +29,8 @@ def call_summary(result: CallResult, symbols: SymbolTable) -> Iterator[Line | Ta
         if len(result.events) > TOLD:
             yield (f"and {len(result.events) - TOLD} faults more",)
         yield ()
+    if log:
+        yield from (*warnings(log), ())
     if oops := kernel_words(result):
         yield from ((line,) for line in (*oops, ""))
     yield end_line(result, symbols)
@@ -52,7 +56,21 @@ def registers(values: dict[str, int]) -> Table:
     return Table(("register", "value", "signed"), rows, right=frozenset({1, 2}))
 
 
+def warnings(log: Iterable[str], result: CallResult | None = None) -> Iterator[Line]:
+    """What the kernel warned of, with a count if it did so repeatedly; not what the story of `result` tells anyway."""
+    told = {
+        effect.text
+        for event in (result.events[:TOLD_IN_FULL] if result else ())
+        for effect in event.decision.effects
+        if isinstance(effect, Warn)
+    }
+    for text, count in Counter(log).items():
+        if text not in told:
+            times = f" ({count} times)" if count > 1 else ""
+            yield ("the kernel warned: ", Span(text + times, "bad"))
+
+
 def memory_table(regions: Sequence[tuple[str, str, int, int]]) -> Table:
-    """What was laid out: (name, kind, address, size) of each region."""
+    """What was laid out: (name, kind with rights and options, address, size) of each region."""
     rows = [(name, kind, f"{start:#x}", f"{start + size:#x}", str(size)) for name, kind, start, size in regions]
     return Table(("region", "kind", "start", "end", "bytes"), rows, right=frozenset({2, 3, 4}))

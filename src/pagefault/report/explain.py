@@ -5,8 +5,10 @@ and what came back.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, assert_never
 
 from ..arch.x86_64 import ARGUMENT_REGISTERS, CpuState
@@ -107,11 +109,14 @@ def until_end_of_trace(oops: Sequence[str]) -> Iterator[str]:
 
 
 def call_text(result: CallResult) -> str:
-    """The call as C would write it; registers that are not arguments by convention are named."""
-    values = [
-        argument_text(value) if name in ARGUMENT_REGISTERS else f"{name} = {argument_text(value)}"
-        for name, value in result.arguments.items()
-    ]
+    """
+    The call as C would write it: arguments are those registers that are set without a gap from rdi on, and the others
+    are named.
+    """
+    given = result.arguments
+    in_order = list(takewhile(given.__contains__, ARGUMENT_REGISTERS))
+    values = [argument_text(given[name]) for name in in_order]
+    values += [f"{name} = {argument_text(value)}" for name, value in given.items() if name not in in_order]
     return f"{result.function}({', '.join(values)})"
 
 
@@ -128,10 +133,18 @@ def end_line(result: CallResult, symbols: SymbolTable) -> Line:
             return ("returned ", Span(returned_text(result), "strong"), "" if result.events else ", without a fault")
         case Died(outcome=outcome):
             text, style = headline(outcome)
-            return ("did not return: ", Span(text, style))
+            return ("did not return: ", Span(text + bug_words(result, text), style))
         case Stopped(why=why, at=at):
             return (Span("stopped: ", "bad"), f"{why}, at {symbols.format(at)}")
     assert_never(result.end)
+
+
+def bug_words(result: CallResult, said: str) -> str:
+    """What the kernel's BUG line calls the oops, in brackets, if that is not `said` already."""
+    bug = next((line for line in kernel_words(result) if line.startswith("BUG: ")), "")
+    name = re.split(r",? (?:for )?(?:address: |at [0-9a-f]{16})", bug.removeprefix("BUG: "))[0]
+    reason = said.removeprefix("oops: ")
+    return f" (the kernel says: {name})" if name and reason not in name else ""
 
 
 def returned_text(result: CallResult) -> str:

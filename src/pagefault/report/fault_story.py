@@ -12,7 +12,7 @@ from ..handler.decision import Step
 from ..machine.event import FaultEvent
 from ..tables.symbols import SymbolTable
 from ..vocabulary.access import Access, AccessKind
-from ..vocabulary.effect import Effect, GrowStack
+from ..vocabulary.effect import Effect, GrowStack, WriteEntry
 from ..vocabulary.entry import Entry
 from ..vocabulary.fault import Fault
 from ..vocabulary.outcome import Oops, Signal
@@ -20,7 +20,7 @@ from ..vocabulary.vma import Vma
 from ..vocabulary.walk import Mapped, NonCanonical, NotPresent, Reserved, Unreadable, Walk
 from .outcome import consequences, flags_of, headline, register_value
 from .page import Line, Span, folded
-from .place import what_is_at
+from .place import in_low_half, what_is_at
 
 LABEL, INDENT = 14, 5
 ERROR_BITS = (
@@ -83,8 +83,8 @@ def access(event: FaultEvent, around: Surroundings) -> Iterator[Line]:
     yield (f"{access_words(event.access)} {event.access.address:#x}",)
     vmas = [before_growth(vma, event.decision.effects) for vma in around.vmas]
     yield (what_is_at(event.access.address, event.state, around.symbols, vmas, event.before),)
-    user_half = event.access.address < x86_64.address_map(event.state).task_size_max
-    if user_half and event.state.smap and not event.access.user and event.access.kind is not AccessKind.FETCH:
+    low_half = in_low_half(event.access.address, event.state)
+    if low_half and event.state.smap and not event.access.user and event.access.kind is not AccessKind.FETCH:
         yield ("EFLAGS.AC is " + ("set: between STAC and CLAC" if event.state.ac else "clear: no STAC was executed"),)
 
 
@@ -104,12 +104,20 @@ def access_words(wanted: Access) -> str:
 
 
 def walk_lines(event: FaultEvent) -> Iterator[Line]:
-    """Every entry read, decoded, and how the walk ended."""
+    """
+    Every entry read, decoded, and how the walk ended. If a TLB held another translation than the tables', that one
+    faulted: then both.
+    """
     walk = event.before
-    if not isinstance(walk.end, NonCanonical):
+    if event.stale:
+        yield ("the translation this CPU's TLB still holds",)
+    elif not isinstance(walk.end, NonCanonical):
         yield (f"from cr3 = {walk.root:#x}",)
     yield from entry_lines(walk.entries, event)
     yield (Span(walk_end(walk, event), "strong"),)
+    if event.stale:
+        yield ("the tables now hold",)
+        yield from entry_lines(changed_entries(event) or event.after.entries[-1:], event)
 
 
 def entry_lines(entries: Sequence[Entry], event: FaultEvent) -> Iterator[Line]:
@@ -192,9 +200,8 @@ def shared_start(these: Sequence[Step], those: Sequence[Step]) -> int:
 
 def after(event: FaultEvent) -> Iterator[Line]:
     """The entries that are different now, and the registers."""
-    before = {(entry.level, entry.physical): entry.value for entry in event.before.entries}
-    changed = [entry for entry in event.after.entries if before.get((entry.level, entry.physical)) != entry.value]
-    if changed:
+    written = not event.stale or any(isinstance(effect, WriteEntry) for effect in event.decision.effects)
+    if written and (changed := changed_entries(event)):
         yield ("the walk is now",)
         yield from entry_lines(changed, event)
         if isinstance(event.after.end, Mapped):
@@ -211,6 +218,12 @@ def after(event: FaultEvent) -> Iterator[Line]:
         yield ("registers: ", "; ".join(moved))
     elif not isinstance(event.decision.outcome, Oops | Signal):
         yield ("registers: none changed" + (", but for rip" if jumped(event) else ""),)
+
+
+def changed_entries(event: FaultEvent) -> list[Entry]:
+    """The entries of the walk after that are not as the walk before has them."""
+    before = {(entry.level, entry.physical): entry.value for entry in event.before.entries}
+    return [entry for entry in event.after.entries if before.get((entry.level, entry.physical)) != entry.value]
 
 
 def jumped(event: FaultEvent) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from ..errors import BadInput
@@ -12,13 +13,14 @@ from .page import Line, Span
 if TYPE_CHECKING:
     from ..machine.machine import Machine
 
+Piece = tuple[int, bytes | None]
 LINES = 64
 """Lines that are shown at most."""
 
 
-def memory(machine: Machine, address: int, length: int) -> list[tuple[int, bytes | None]]:
+def memory(machine: Machine, address: int, length: int) -> list[Piece]:
     """Guest memory in pieces that do not cross a page, each with its address; None where nothing is mapped."""
-    pieces: list[tuple[int, bytes | None]] = []
+    pieces: list[Piece] = []
     end = address + length
     while address < end:
         size = min(end - address, PAGE - address % PAGE)
@@ -30,12 +32,26 @@ def memory(machine: Machine, address: int, length: int) -> list[tuple[int, bytes
     return pieces
 
 
-def hexdump(pieces: list[tuple[int, bytes | None]]) -> Iterator[Line]:
-    """Address, bytes and text. Lines that repeat the one before them are a `*`, as in hexdump(1)."""
+def runs(pieces: list[Piece]) -> Iterator[tuple[Piece, int]]:
+    """The pieces; of some in a row that are not mapped, the first one and how many come after it."""
+    for mapped, group in groupby(pieces, lambda piece: piece[1] is not None):
+        first, *others = group
+        yield first, 0 if mapped else len(others)
+        if mapped:
+            yield from ((piece, 0) for piece in others)
+
+
+def hexdump(pieces: list[Piece]) -> Iterator[Line]:
+    """
+    Address, bytes and text. Lines that repeat the one before them are a `*`, as in hexdump(1); pages in a row that are
+    not mapped are one line.
+    """
     shown, last, repeated = 0, b"", False
-    for start, data in pieces:
+    for (start, data), more in runs(pieces):
         if data is None:
-            yield (f"{start:016x}  ", Span("not mapped", "bad"))
+            text = "not mapped" + (f", nor the next {more} page{'s' * (more > 1)}" if more else "")
+            yield (f"{start:016x}  ", Span(text, "bad"))
+            last, repeated = b"", False
             continue
         for offset in range(0, len(data), 16):
             row = data[offset : offset + 16]

@@ -92,13 +92,31 @@ class Page:
         import rich.text
 
         drawn = rich.table.Table(box=rich.box.ROUNDED)
-        for index, heading in enumerate(table.headings):
-            drawn.add_column(heading, justify="right" if index in table.right else "left", overflow="fold")
+        widths = column_widths(table, self.width - 3 * len(table.headings) - 1)
+        for index, (heading, width) in enumerate(zip(table.headings, widths, strict=True)):
+            justify: Literal["right", "left"] = "right" if index in table.right else "left"
+            drawn.add_column(heading, justify=justify, overflow="fold", width=width)
         for row in table.rows:
             drawn.add_row(*map(rich.text.Text, row))
         system: Literal["auto"] | None = "auto" if self.colour else None
         console = rich.console.Console(file=sys.stdout, color_system=system, width=self.width, highlight=False)
         console.print(drawn)
+
+
+def column_widths(table: Table, room: int) -> list[int]:
+    """
+    Widths at which no word of a table is split: each column has at least its longest word, and what is left of `room`
+    goes to those that lack most. If the words alone are too wide, the widest columns split theirs.
+    """
+    columns = list(zip(table.headings, *table.rows, strict=True))
+    natural = [max(map(len, column)) for column in columns]
+    widths = [max(len(word) for cell in column for word in cell.split() or [""]) for column in columns]
+    while sum(widths) > room > len(widths):
+        widths[widths.index(max(widths))] -= 1
+    for _ in range(min(room, sum(natural)) - sum(widths)):
+        lacking = [full - width for full, width in zip(natural, widths, strict=True)]
+        widths[lacking.index(max(lacking))] += 1
+    return widths
 
 
 def terminal_width() -> int:

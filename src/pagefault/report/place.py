@@ -17,7 +17,8 @@ def what_is_at(address: int, cpu: CpuState, symbols: SymbolTable, vmas: Sequence
     The part of the address map that `address` belongs to, and what is known of the place. `vmas` are the process's
     areas, in address order; `walk` is the walk of this address.
 
-    Kernel: Documentation/x86/x86_64/mm.rst, v6.1.
+    Kernel: Documentation/x86/x86_64/mm.rst, v6.1; arch/x86/kernel/cpu/common.c arch_cpu_finalize_init(), v6.12, for
+    USER_PTR_MAX.
     """
     area = x86_64.address_map(cpu)
     if not x86_64.canonical(address, cpu):
@@ -25,6 +26,8 @@ def what_is_at(address: int, cpu: CpuState, symbols: SymbolTable, vmas: Sequence
         return f"not canonical: bits 63 to {sign} of the address differ"
     if address < area.task_size_max:
         return "user space: " + user_place(address, vmas)
+    if in_low_half(address, cpu):
+        return "the guard page at the end of user space; Linux 6.12 clamps bad user pointers to it (USER_PTR_MAX)"
     if address & ~0xFFF == x86_64.VSYSCALL:
         return "the vsyscall page"
     if area.page_offset <= address < area.vmalloc_start:
@@ -36,6 +39,11 @@ def what_is_at(address: int, cpu: CpuState, symbols: SymbolTable, vmas: Sequence
     if area.kernel_map <= address < area.modules_end:
         return kernel_image_place(address, area.modules_start, symbols, walk)
     return "the kernel's half, in a range that holds nothing"
+
+
+def in_low_half(address: int, cpu: CpuState) -> bool:
+    """Is this an address of the low canonical half: of user space, or of the guard page that ends it?"""
+    return address >> x86_64.geometry(cpu).sign_bit == 0
 
 
 def user_place(address: int, vmas: Sequence[Vma]) -> str:

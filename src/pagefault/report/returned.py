@@ -14,9 +14,10 @@ ERRNO = (
 MAX_ERRNO = 4095
 """Kernel: include/linux/err.h MAX_ERRNO, v6.1."""
 
-RESULT_IN_RCX = re.compile(r"__put_user_(nocheck_)?\d+|rep_(movs|stos)_alternative")
+RESULT_IN_RCX = re.compile(r"__put_user_(nocheck_)?\d+|rep_(movs|stos)_alternative|clear_user_(original|rep_good|erms)")
 """
-Routines whose result is in rcx. Kernel: arch/x86/lib/putuser.S, v6.1; copy_user_64.S, clear_user_64.S, v6.12.
+Routines whose result is in rcx. Kernel: arch/x86/lib/putuser.S, arch/x86/lib/clear_page_64.S, v6.1;
+arch/x86/lib/copy_user_64.S, v6.12.
 """
 BYTES_LEFT = re.compile(
     r"_*copy_(from|to|in)_user(_inatomic|_nocache|_flushcache)?|raw_copy_\w+|_*clear_user(_\w+)?|__copy_user_\w+|"
@@ -66,6 +67,8 @@ def meaning(function: str, value: int, arguments: Mapping[str, int]) -> str:
             return "the string cannot be read"
         limit = arguments.get("rsi", U64)
         return f"no NUL within {limit} bytes" if value > limit else f"{value} bytes with the final NUL"
+    if function == "read_zero" and not error:
+        return f"{value} bytes cleared"
     if ERROR.fullmatch(function) and not value:
         return "no error"
     return error
