@@ -342,3 +342,12 @@ def test_it_is_printed(machine: Machine, capsys: pytest.CaptureFixture[str]) -> 
     print_oops(machine, event, file)
     print_oops(machine, event)
     assert file.getvalue() == capsys.readouterr().out == write(oops_of(machine, event))
+
+
+def test_an_entry_routine_called_as_a_function_is_an_oops_too(vmlinux_61: Path) -> None:
+    """Its ORC entries promise registers on the stack that nobody pushed."""
+    machine = booted(vmlinux_61, QEMU64)
+    result = machine.run("asm_sysvec_spurious_apic_interrupt", machine.kmalloc(8), (1 << 64) - 1, 1, 1)
+    assert isinstance(result.end, Died)
+    assert result.oops is not None
+    assert "Call Trace:" in write(result.oops)

@@ -124,7 +124,7 @@ def test_a_non_canonical_address() -> None:
     ("code", "stop"),
     [
         (b"\xf4", Halted("the CPU executed HLT")),
-        (b"\x0f\x0b", Trapped(6, "invalid opcode")),
+        (b"\x0f\x0b", Trapped(6, "invalid opcode: BUG(), WARN(), or an instruction that this CPU lacks")),
         (b"\xcc", Trapped(3, "int3")),
         (b"\xcd\x80", Trapped(0x80, "exception or interrupt 128")),
         (b"\x31\xc9\xf7\xf1", Trapped(0, "divide error")),

@@ -64,7 +64,7 @@ TRAPS = {
     3: "int3",
     4: "overflow",
     5: "bound range",
-    6: "invalid opcode",
+    6: "invalid opcode: BUG(), WARN(), or an instruction that this CPU lacks",
     8: "double fault",
 }
 FETCH_STATE = ("cr0", "cr3", "cr4", "eflags", "cs")
