@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from pagefault import PAGE, FixedUp, Machine
+from pagefault.evidence.oops import write
 from pagefault.kernels import faulty_module
-from pagefault.machine.event import Died, Stopped
+from pagefault.machine.event import Died, Returned, Stopped
 from pagefault.machine.kernel_memory import KERNEL_ROX
 
 INT3, UD2, HLT, SPIN = b"\xcc", b"\x0f\x0b", b"\xf4", b"\xeb\xfe"
@@ -99,3 +100,25 @@ def test_an_interrupt_from_the_keyboard_is_not_taken_for_a_fault(
     monkeypatch.setattr(machine.mmu, "translate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         machine.run("rd", machine.kmalloc(8))
+
+
+def test_protection_keys_of_supervisor_pages() -> None:
+    """CR4.PKS with IA32_PKRS: access-disable and write-disable of key 1, on a kernel page."""
+    machine = Machine.boot(features={"nx", "smep", "smap", "pks"})
+    machine.load_module(faulty_module(), "faulty")
+    page = machine.vmalloc(PAGE)
+    entry = machine.memory.entry(page)
+    machine.ram.write_u64(entry.physical, entry.value | 1 << 59)
+    for pkrs, reads, writes in (
+        (0b0000, True, True),
+        (0b1000, True, False),
+        (0b0100, False, False),
+        (0b11_00_00, True, True),
+    ):
+        machine.cpu.write("pkrs", pkrs)
+        assert isinstance(machine.run("rd", page).end, Returned) is reads, bin(pkrs)
+        assert isinstance(machine.run("wr", page).end, Returned) is writes, bin(pkrs)
+    machine.cpu.write("pkrs", 0b0100)
+    machine.run("wr", page)
+    assert machine.events[-1].fault.error_code == 0x23
+    assert "protection keys violation" in write(machine.run("rd", page).oops or pytest.fail("no oops"))

@@ -32,8 +32,13 @@ CR4_BITS = {
     "smap": x86_64.CR4_SMAP,
     "la57": x86_64.CR4_LA57,
     "pku": x86_64.CR4_PKE,
+    "pks": x86_64.CR4_PKS,
     "fsgsbase": x86_64.CR4_FSGSBASE,
 }
+UNKNOWN_TO_THE_KERNEL = frozenset({"pks"})
+"""
+Features of the CPU that no kernel patches itself for: Linux has had protection keys for its own pages in review only.
+"""
 DEFAULT_FEATURES = frozenset({"nx", "smep", "smap", "rep_good", "erms"})
 
 
@@ -78,7 +83,7 @@ def boot(image: Vmlinux, features: frozenset[str], ram_size: int, *, preallocate
     if end + (32 << 20) > ram_size:
         raise Unsupported(f"{ram_size >> 20} MiB of RAM", why=f"this kernel needs at least {(end >> 20) + 32}")
     ram = Ram(ram_size)
-    patches = boot_patches(image, features)
+    patches = boot_patches(image, features - UNKNOWN_TO_THE_KERNEL)
     for segment in image.segments:
         ram.write(segment.physical, segment.data)
         patches.write_into(ram.view(segment.physical, segment.memory_size), segment.virtual)

@@ -32,7 +32,7 @@ from ..vocabulary.address import PAGE, PAGE_MASK
 from ..vocabulary.outcome import Oops, Outcome
 from ..vocabulary.walk import Mapped, Walk
 from .absent import gates
-from .boot import DEFAULT_FEATURES, Booted, boot
+from .boot import DEFAULT_FEATURES, UNKNOWN_TO_THE_KERNEL, Booted, boot
 from .event import CallResult, Died, FaultEvent, Returned, Stopped
 from .kernel_memory import KERNEL_ROX
 from .mmu import Mmu
@@ -242,7 +242,7 @@ class Machine:
         Differs: a real module is relocatable and placed at load time; this one is already linked.
         """
         image = Vmlinux.open(path)
-        patches = boot_patches(image, self.features)
+        patches = boot_patches(image, self.features - UNKNOWN_TO_THE_KERNEL)
         for segment in image.segments:
             start = segment.virtual & PAGE_MASK
             data = bytearray(segment.virtual - start) + segment.data

@@ -170,9 +170,12 @@ class UnicornCpu:
             saved = self._uc.context_save()
             pkru_in(saved).value = value
             self._uc.context_restore(saved)
+        elif name == "pkrs":
+            # IA32_PKRS is newer than the emulated CPU: only we know of it, and only we can set it.
+            self._fixed = replace(self._fixed, pkrs=value)
         else:
             self._uc.reg_write(NUMBERS[name], value)
-        if name in ("cr0", "cr3", "cr4", "pkru"):
+        if name in ("cr0", "cr3", "cr4", "pkru", "pkrs"):
             self.flush()
 
     def write_many(self, values: Mapping[str, int]) -> None:
