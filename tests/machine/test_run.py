@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pagefault import PAGE, FixedUp, Machine
+from pagefault import PAGE, FixedUp, Machine, Oops
 from pagefault.evidence.oops import write
 from pagefault.kernels import faulty_module
 from pagefault.machine.event import Died, Returned, Stopped
@@ -22,11 +22,16 @@ def machine() -> Machine:
     return machine
 
 
-def run_code(machine: Machine, code: bytes, **registers: Any) -> object:
-    """Run bytes as a kernel function, in the middle of a page of their own."""
+def code_at(machine: Machine, code: bytes) -> int:
+    """Bytes as a kernel function, in the middle of a page of their own."""
     at = machine.area.modules_start + 0x80000
-    machine.memory.map_pages(at, bytes(16) + code + b"\xc3", PAGE, KERNEL_ROX)
-    return machine.run(at + 16, budget=100_000, **registers).end
+    machine.memory.map_pages(at, bytes(64) + code + b"\xc3" + bytes(64), PAGE, KERNEL_ROX)
+    return at + 64
+
+
+def run_code(machine: Machine, code: bytes, **registers: Any) -> object:
+    """Run bytes as a kernel function."""
+    return machine.run(code_at(machine, code), budget=100_000, **registers).end
 
 
 def test_a_function_that_never_returns_runs_out_of_budget(machine: Machine) -> None:
@@ -122,3 +127,26 @@ def test_protection_keys_of_supervisor_pages() -> None:
     machine.run("wr", page)
     assert machine.events[-1].fault.error_code == 0x23
     assert "protection keys violation" in write(machine.run("rd", page).oops or pytest.fail("no oops"))
+
+
+def test_a_general_protection_fault_over_a_selector_has_its_error_code(machine: Machine) -> None:
+    for selector in (0x1230, 0x2344, 0x0FFC):
+        result = machine.run(code_at(machine, bytes.fromhex("8ed8")), rax=selector)  # mov %eax, %ds
+        assert result.end == Died(Oops("segment-related general protection fault"))
+        fault = result.events[-1].fault
+        assert (fault.trap, fault.error_code, fault.address) == ("#GP", selector & 0xFFFC, None)
+        assert result.oops is not None
+        assert write(result.oops).startswith(f"segment-related general protection fault: {selector & 0xFFFC:04x} [#")
+
+
+@pytest.mark.parametrize("kernel", ["vmlinux_61", "vmlinux_612"])
+def test_a_bad_selector_goes_through_the_kernel_s_own_table(kernel: str, request: pytest.FixtureRequest) -> None:
+    """native_load_gs_index() is prepared for it: the selector becomes 0, and the call returns."""
+    machine = Machine.boot(request.getfixturevalue(kernel))
+    for selector in (0x99, 0xA3):
+        result = machine.run("native_load_gs_index", selector)
+        assert isinstance(result.end, Returned)
+        (event,) = result.events
+        assert (event.fault.trap, event.fault.error_code, event.access) == ("#GP", selector & ~3, None)
+        assert isinstance(event.decision.outcome, FixedUp)
+        assert result.registers["gs"] == 0

@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 
 from pagefault.machine.event import FaultEvent
+from pagefault.machine.kernel_memory import KERNEL_ROX
 from pagefault.machine.machine import Machine
 from pagefault.report.fault_story import Surroundings, fault_story, walk_end
 from pagefault.report.page import plain
 from pagefault.scenes import Played
+from pagefault.vocabulary.address import PAGE
 from pagefault.vocabulary.entry import Entry
 from pagefault.vocabulary.walk import NonCanonical, Reserved, Unreadable
 
@@ -170,3 +172,14 @@ def test_the_guard_page_at_the_end_of_user_space_is_behind_smap_too(machine: Mac
     access = part(plain(fault_story(result.events[0], Surroundings(machine.symbols))), "access")
     assert "the guard page at the end of user space" in access
     assert "EFLAGS.AC is clear" in access
+
+
+def test_a_fault_that_is_about_no_memory_is_told_so() -> None:
+    machine = Machine.boot()
+    at = machine.area.modules_start + 0x80000
+    machine.memory.map_pages(at, bytes(64) + bytes.fromhex("8ed8c3") + bytes(64), PAGE, KERNEL_ROX)  # mov %eax, %ds
+    result = machine.run(at + 64, rax=0x1230)
+    text = plain(fault_story(result.events[-1], Surroundings(machine.symbols)))
+    assert "no memory: the CPU objects to something else" in text
+    assert "none: no address is at fault" in text
+    assert "0x1230" in text

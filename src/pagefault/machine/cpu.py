@@ -27,10 +27,14 @@ class MemoryFault:
 
 @dataclass(frozen=True, slots=True)
 class Trapped:
-    """The CPU raised an exception or interrupt of its own (vector, and what it usually means)."""
+    """
+    The CPU raised an exception or interrupt of its own: its vector, what it usually means, and its error code (0 for
+    those that have none).
+    """
 
     vector: int
     meaning: str
+    error_code: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,14 @@ class FaultEvent:
     """
     One fault, from the access to the state after.
 
-    `before` and `after` are walks of the faulting address through the table in use, around the effects; `code` is the
+    `access` is None for a #GP that is about no memory (a bad selector). `before` and `after` are walks of the faulting
+    address through the table in use, around the effects (without an access, empty ones); `code` is the
     instruction's bytes (fewer than 15 where the next page is not mapped), `registers_after` what execution goes on
     with. `task` is the running task, as name and pid. `stale`: the translation that faulted was one a TLB still
     held; the tables themselves may say otherwise.
     """
 
-    access: Access
+    access: Access | None
     fault: Fault
     state: CpuState
     code: bytes

@@ -10,11 +10,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 from ..arch import x86_64
+from ..arch.x86_64 import CpuState
 from ..arch.x86_instruction import writes_what_it_reads
 from ..errors import BadInput
 from ..handler import handle_exception
 from ..handler.handle_mm_fault import handle_mm_fault
-from ..vocabulary.access import AccessKind
+from ..vocabulary.access import Access, AccessKind
 from ..vocabulary.address import PAGE
 from ..vocabulary.effect import (
     CopyFrame,
@@ -30,6 +31,7 @@ from ..vocabulary.effect import (
 )
 from ..vocabulary.fault import Fault
 from ..vocabulary.outcome import FixedUp, Oops, OutOfMemory, Signal
+from ..vocabulary.walk import NonCanonical, Walk
 from .cpu import Arrived, Halted, MemoryFault, OutOfBudget, Reached, Trapped
 from .event import CallEnd, CallResult, Died, FaultEvent, Returned, Stopped
 from .oops import oops_of
@@ -59,8 +61,12 @@ def run_call(machine: Machine, function: str, arguments: dict[str, int], start: 
         match stop:
             case Reached():
                 end: CallEnd = Returned(machine.cpu.read("rax"))
-            case MemoryFault():
-                event = take_fault(machine, stop)
+            case MemoryFault() | Trapped(vector=x86_64.TRAP_GP):
+                event = (
+                    take_fault(machine, stop)
+                    if isinstance(stop, MemoryFault)
+                    else take_general_protection(machine, stop.error_code)
+                )
                 if isinstance(event, Stopped):
                     end = event
                 else:
@@ -118,7 +124,7 @@ def consequence(event: FaultEvent, repeated: int, faults: int) -> CallEnd | None
 
 def take_fault(machine: Machine, stop: MemoryFault) -> FaultEvent | Stopped:
     """
-    One refused access: build the fault the CPU raises, let the handler decide, apply what it says, remember it all.
+    One refused access: build the fault the CPU raises, and have it decided.
     """
     registers = machine.cpu.registers()
     code = machine.read_code(registers["rip"])
@@ -135,7 +141,28 @@ def take_fault(machine: Machine, stop: MemoryFault) -> FaultEvent | Stopped:
     if fault.address is not None:
         machine.cpu.write("cr2", fault.address)
         machine.mmu.drop(fault.address)
-    context = machine.context(stop.state)
+    return decide(machine, fault, stop.state, code, access, stop.walk, stale=stale)
+
+
+def take_general_protection(machine: Machine, error_code: int) -> FaultEvent:
+    """A #GP that the CPU raised over something other than an address: only the exception table can help."""
+    registers, state = machine.cpu.registers(), machine.cpu.state()
+    fault = x86_64.general_protection(registers, error_code)
+    return decide(machine, fault, state, machine.read_code(fault.ip), None, Walk(0, state.root, (), NonCanonical()))
+
+
+def decide(
+    machine: Machine,
+    fault: Fault,
+    state: CpuState,
+    code: bytes,
+    access: Access | None,
+    before: Walk,
+    *,
+    stale: bool = False,
+) -> FaultEvent:
+    """Let the handler decide, apply what it says, and remember it all."""
+    context = machine.context(state)
     decision = handle_exception(fault, context)
     for effect in decision.effects:
         apply(machine, machine.current, effect)
@@ -144,11 +171,11 @@ def take_fault(machine: Machine, stop: MemoryFault) -> FaultEvent | Stopped:
     event = FaultEvent(
         access=access,
         fault=fault,
-        state=stop.state,
+        state=state,
         code=code,
-        before=stop.walk,
+        before=before,
         decision=decision,
-        after=context.walk(access.address),
+        after=before if access is None else context.walk(access.address),
         registers_after=machine.cpu.registers(),
         task=(machine.current.task.comm, machine.current.task.pid),
         stale=stale,

@@ -11,7 +11,7 @@ Keeping AC apart needs a CPU model that has SMAP. PKRU is not among Unicorn's re
 saved context, and matters only while CR4.PKE is on.
 
 Differs: QEMU 5.0, which this is, raises no #GP for MSRs it does not know (they read as 0) nor for unaligned SSE
-operands, and has no AVX. Exceptions that it raises by itself (a #GP over a bad selector, int3, …) end the run.
+operands, and has no AVX. Exceptions that it raises by itself end the run, but for #GP.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ..vocabulary.address import PAGE, PAGE_MASK
 from ..vocabulary.walk import Mapped
 from .cpu import Arrived, Halted, MemoryFault, OutOfBudget, Reached, Stop, Trapped
 from .mmu import Mmu
-from .unicorn_engine import EngineNotes, pkru_in
+from .unicorn_engine import EngineNotes, land, pkru_in
 
 KINDS = {
     unicorn.UC_MEM_READ: AccessKind.READ,
@@ -55,7 +55,7 @@ TRAPS = {
     10: "invalid TSS",
     11: "segment not present",
     12: "stack segment fault",
-    13: "general protection fault over something other than an address",
+    13: "general protection fault",
     16: "x87 error",
     17: "alignment check",
     19: "SIMD error",
@@ -67,6 +67,8 @@ TRAPS = {
     6: "invalid opcode: BUG(), WARN(), or an instruction that this CPU lacks",
     8: "double fault",
 }
+WITH_ERROR_CODE = (8, 10, 11, 12, 13, 17)
+"""Manual: Intel SDM vol. 3A, table 6-1; #PF, the other one, is ours to raise."""
 FETCH_STATE = ("cr0", "cr3", "cr4", "eflags", "cs")
 
 
@@ -146,6 +148,8 @@ class UnicornCpu:
             self._raise_our_own()
             return self._exact(self._refused) if self._refused else self._gave_up(error)
         self._raise_our_own()
+        if isinstance(self._trapped, Trapped) and self._trapped.vector in WITH_ERROR_CODE:
+            return replace(self._trapped, error_code=land(self._uc))
         if self._trapped is not None:
             return self._trapped
         if self.read("rip") == until:

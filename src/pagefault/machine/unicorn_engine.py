@@ -1,7 +1,8 @@
 """
-What Unicorn knows and has no call for: the exact address of a refused access, how many instructions a run executed, and
-PKRU. Each lies at a fixed place in the engine's own structure or in a saved context. The places are found by
-experiment, once a process: an engine is made to hold values that occur nowhere else, and its memory is searched.
+What Unicorn knows and has no call for: the exact address of a refused access, how many instructions a run executed,
+PKRU, and the error code of an exception. Each lies at a fixed place in the engine's own structure or in a saved
+context. The places are found by experiment, once a process: an engine is made to hold values that occur nowhere else,
+and its memory is searched.
 """
 
 from __future__ import annotations
@@ -130,3 +131,54 @@ def pkru_offset() -> int:
 def pkru_in(saved: Any) -> ctypes.c_uint32:
     """PKRU in a saved context, which must outlive what is returned."""
     return ctypes.c_uint32.from_address((saved.context.value or 0) + pkru_offset())
+
+
+@cache
+def exception_offsets() -> tuple[int, int]:
+    """
+    Where a saved context keeps the error code of the last exception, and the vector of one still in flight (-1 for
+    none). Found by loading two bad selectors into %ds: each is a #GP with the selector for its error code.
+    """
+    uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+    uc.mem_map(0, PAGE)
+    uc.mem_write(0, b"\x8e\xd8")  # mov %eax, %ds
+    uc.hook_add(unicorn.UC_HOOK_INTR, lambda engine, _vector, _data: engine.emu_stop())
+    fresh, codes, vectors = uc.context_save(), [], []
+    before = ctypes.string_at(fresh.context, fresh.size)
+    for selector in (0x1230, 0x2344):
+        uc.context_restore(fresh)
+        uc.reg_write(uc_x86.UC_X86_REG_RAX, selector)
+        with contextlib.suppress(unicorn.UcError):
+            uc.emu_start(0, 2)
+        saved = uc.context_save()
+        after = array("i", ctypes.string_at(saved.context, saved.size & ~3))
+        # RAX holds the selector too, but 64 bits of it; the error code is an int, and was something else before.
+        codes.append({4 * i for i, word in enumerate(after) if word == selector & ~3} - rax_places(uc, selector))
+        was = array("i", before[: saved.size & ~3])
+        vectors.append({4 * i for i, word in enumerate(after) if word == x86_64.TRAP_GP and was[i] == -1})
+    code, vector = codes[0] & codes[1], vectors[0] & vectors[1]
+    if len(code) != 1 or len(vector) != 1:
+        why = f"they are not where they can be found in a context of unicorn {unicorn.__version__}"
+        raise Unsupported("error codes of exceptions", why=why)
+    return code.pop(), vector.pop()
+
+
+def rax_places(uc: unicorn.Uc, value: int) -> set[int]:
+    """Where a saved context has `value` only because RAX has it."""
+    uc.reg_write(uc_x86.UC_X86_REG_RAX, ~value & (1 << 31) - 1)
+    saved = uc.context_save()
+    words = array("i", ctypes.string_at(saved.context, saved.size & ~3))
+    return {4 * i for i, word in enumerate(words) if word == ~value & (1 << 31) - 1}
+
+
+def land(uc: unicorn.Uc) -> int:
+    """
+    Tell the engine that its exception has been delivered, which it never is: or the next one would be a double fault.
+    Returns the exception's error code.
+    """
+    code, vector = exception_offsets()
+    saved = uc.context_save()
+    start = saved.context.value or 0
+    ctypes.c_int32.from_address(start + vector).value = -1
+    uc.context_restore(saved)
+    return ctypes.c_uint32.from_address(start + code).value

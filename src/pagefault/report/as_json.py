@@ -19,10 +19,11 @@ class in `vocabulary` or `machine.event`. What does not exist is null; a list ma
               "registers": {register: bits}, "executed", "faults": [fault], "oops": [line]}
     result   {"register", "value": bits, "number", "meaning": words or null}
     fault    {"trap", "vector", "error_code": {"value", and a boolean for each bit}, "address", "ip": place,
-              "user_mode", "access": {"address", "kind", "user", "implicit"}, "code": hex, "instruction", "cpu": {…},
+              "user_mode", "access": access or null, "code": hex, "instruction", "cpu": {…},
               "task": {"comm", "pid"}, "walk": walk, "decision": {"outcome": {"is", …}, "effects": [{"is", …}],
               "trail": [step]}, "stale": did a TLB hold "walk", not the tables?,
               "walk_after": walk, "registers": {…}, "registers_after": {…}}
+    access   {"address", "kind", "user", "implicit"}
     walk     {"address", "root", "entries": [{"level", "physical", "index", "value", "flags"}], "end": {"is", …}}
     step     {"question", "function", "citation", "answer"}
     entry    {"index", "address", "instruction": place, "fixup": place, "type", "number", "register", "flags",
@@ -45,6 +46,7 @@ from ..arch.x86_instruction import decode
 from ..machine.event import CallEnd, CallResult, Died, FaultEvent, Returned
 from ..tables.extable import ExceptionTable
 from ..tables.symbols import SymbolTable
+from ..vocabulary.access import Access
 from ..vocabulary.exception_entry import ExceptionEntry
 from ..vocabulary.fault import Fault
 from ..vocabulary.walk import Walk
@@ -135,6 +137,16 @@ def registers(values: Mapping[str, int]) -> Json:
     return {name: bits(value) for name, value in values.items()}
 
 
+def access(wanted: Access) -> Json:
+    """What the CPU wanted to do with memory."""
+    return {
+        "address": bits(wanted.address),
+        "kind": wanted.kind.name.lower(),
+        "user": wanted.user,
+        "implicit": wanted.implicit,
+    }
+
+
 def fault_event(event: FaultEvent, symbols: SymbolTable) -> Json:
     """One fault with everything around it."""
     instruction = decode(event.code)
@@ -146,12 +158,7 @@ def fault_event(event: FaultEvent, symbols: SymbolTable) -> Json:
         "address": bits(event.fault.address),
         "ip": place(event.fault.ip, symbols),
         "user_mode": event.fault.user_mode,
-        "access": {
-            "address": bits(event.access.address),
-            "kind": event.access.kind.name.lower(),
-            "user": event.access.user,
-            "implicit": event.access.implicit,
-        },
+        "access": None if event.access is None else access(event.access),
         "code": event.code.hex(),
         "instruction": instruction.text if instruction else None,
         "cpu": cpu_state(event.state),

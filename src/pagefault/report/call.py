@@ -42,7 +42,7 @@ def faults(result: CallResult, symbols: SymbolTable) -> Table:
         (
             str(number),
             symbols.format(event.fault.ip),
-            f"{access_words(event.access)} {event.access.address:#x}",
+            f"{access_words(event.access)} {event.access.address:#x}" if event.access else "no memory",
             handled_by(event),
         )
         for number, event in enumerate(result.events[:TOLD], 1)

@@ -72,7 +72,7 @@ def instruction(event: FaultEvent, symbols: SymbolTable) -> Iterator[Line]:
         yield (Span(decoded.text, "code"), Span(f"    # {event.code[: decoded.length].hex(' ')}", "quiet"))
     named = f"{symbols.format(event.fault.ip)}, " if symbols.at(event.fault.ip) else ""
     yield (f"at {named}{event.fault.ip:#x}",)
-    if event.access.kind is AccessKind.FETCH:
+    if event.access is not None and event.access.kind is AccessKind.FETCH:
         yield ("this is where the kernel went; it could not be fetched, so it was not executed",)
     elif decoded is None:
         yield ("its bytes are no instruction: " + (event.code.hex(" ") or "they cannot be read"),)
@@ -80,6 +80,9 @@ def instruction(event: FaultEvent, symbols: SymbolTable) -> Iterator[Line]:
 
 def access(event: FaultEvent, around: Surroundings) -> Iterator[Line]:
     """The access in words, and what lies at its address."""
+    if event.access is None:
+        yield ("no memory: the CPU objects to something else, such as a selector",)
+        return
     yield (f"{access_words(event.access)} {event.access.address:#x}",)
     vmas = [before_growth(vma, event.decision.effects) for vma in around.vmas]
     yield (what_is_at(event.access.address, event.state, around.symbols, vmas, event.before),)
@@ -109,6 +112,9 @@ def walk_lines(event: FaultEvent) -> Iterator[Line]:
     faulted: then both.
     """
     walk = event.before
+    if event.access is None:
+        yield ("none: no address is at fault",)
+        return
     if event.stale:
         yield ("the translation this CPU's TLB still holds",)
     elif not isinstance(walk.end, NonCanonical):
@@ -135,7 +141,7 @@ def walk_end(walk: Walk, event: FaultEvent) -> str:
     """How the walk ended, and which permission was lacking if it led to memory."""
     match walk.end:
         case Mapped() as mapped:
-            broken = x86_64.violation(mapped, event.access, event.state)
+            broken = None if event.access is None else x86_64.violation(mapped, event.access, event.state)
             page = f"it maps physical {mapped.physical:#x} ({size_words(mapped.page_size)} page)"
             return f"{page}; refused: {broken.rule}" if broken else f"{page} and permits the access"
         case NotPresent(level=level):
