@@ -33,8 +33,8 @@ check: $(VENV)/dev.stamp
 bench: $(VENV)/dev.stamp
 	@$(BIN)/python bench/run.py $(ARGS)
 
-kernel:
-	@$(MAKE) --no-print-directory -C kernel PYTHON=$(PYTHON)
+kernel: $(VENV)/run.stamp
+	@$(MAKE) --no-print-directory -C kernel PYTHON=$(abspath $(BIN)/python)
 
 clean:
 	rm -rf $(VENV) dist kernel/build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -201,7 +201,7 @@ def test_the_rule_that_is_named(page: Mapped, access: Access, state: CpuState, r
 
 SUPERVISOR_PAGE, READ_ONLY = mapped(user=False), mapped(writable=False)
 KEY_1 = mapped(key=1)
-P, W, U, RSVD, I, PK = 1, 2, 4, 8, 16, 32  # noqa: E741
+P, W, U, RSVD, I, PK = 1, 2, 4, 8, 16, 32  # noqa: E741 -- I is the manual's letter for a fetch
 
 
 @pytest.mark.parametrize(

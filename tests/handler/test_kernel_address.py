@@ -19,7 +19,7 @@ from pagefault.vocabulary.outcome import Resolved, Spurious
 from pagefault.vocabulary.walk import Mapped
 
 VMALLOC = AREA.vmalloc_start + 0x5000
-P, W, U, RSVD, I, PK = 1, 2, 4, 8, 16, 32  # noqa: E741
+P, W, U, RSVD, I, PK = 1, 2, 4, 8, 16, 32  # noqa: E741 -- I is the manual's letter for a fetch
 NX = x86_64.EXECUTE_DISABLE
 
 

@@ -19,7 +19,7 @@ from pagefault.vocabulary.effect import GrowStack, WriteEntry
 from pagefault.vocabulary.fault import Fault
 from pagefault.vocabulary.outcome import FixedUp, Oops, OutOfMemory, Resolved, Signal, Spurious
 
-P, W, U, RSVD, I, PK = 1, 2, 4, 8, 16, 32  # noqa: E741
+P, W, U, RSVD, I, PK = 1, 2, 4, 8, 16, 32  # noqa: E741 -- I is the manual's letter for a fetch
 USER_TRAIL = [
     *("in_kernel_space", "kernel_fetch_from_user", "reserved_bits", "smap_violation", "cannot_take_the_fault"),
     *("no_vma", "access_error", "handle_the_fault"),

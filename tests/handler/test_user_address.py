@@ -27,7 +27,7 @@ from pagefault.vocabulary.address import PAGE
 from pagefault.vocabulary.effect import GrowStack
 from pagefault.vocabulary.outcome import Oops, Resolved
 
-P, W, U, RSVD, I, PK = 1, 2, 4, 8, 16, 32  # noqa: E741
+P, W, U, RSVD, I, PK = 1, 2, 4, 8, 16, 32  # noqa: E741 -- I is the manual's letter for a fetch
 OLD, NEW = (5, 11), (5, 12)
 STACK_VMA = 0x7FFF_FFF0_0000
 

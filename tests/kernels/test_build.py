@@ -6,6 +6,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,9 @@ def built(tmp_path: Path, name: str = "out") -> Path:
     source = tmp_path / f"{name}-source"
     shutil.copytree(KERNEL, source, ignore=shutil.ignore_patterns("build"))
     environment = {k: v for k, v in os.environ.items() if k not in {"MAKEFLAGS", "MAKELEVEL", "CFLAGS", "LDFLAGS"}}
-    subprocess.run(["make", "-s", "-C", source, f"OUT={tmp_path / name}"], check=True, env=environment)
+    subprocess.run(
+        ["make", "-s", "-C", source, f"OUT={tmp_path / name}", f"PYTHON={sys.executable}"], check=True, env=environment
+    )
     return tmp_path / name
 
 

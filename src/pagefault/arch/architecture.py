@@ -34,7 +34,6 @@ class Geometry:
     """
 
     levels: tuple[Level, ...]
-    index_bits: int
     sign_bit: int
 
 

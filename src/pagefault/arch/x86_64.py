@@ -36,8 +36,8 @@ PTE = Level("pte", 12, True)
 PMD = Level("pmd", 21, True)
 PUD = Level("pud", 30, True)
 P4D = Level("p4d", 39, False)
-FOUR_LEVEL = Geometry((Level("pgd", 39, False), PUD, PMD, PTE), index_bits=9, sign_bit=47)
-FIVE_LEVEL = Geometry((Level("pgd", 48, False), P4D, PUD, PMD, PTE), index_bits=9, sign_bit=56)
+FOUR_LEVEL = Geometry((Level("pgd", 39, False), PUD, PMD, PTE), sign_bit=47)
+FIVE_LEVEL = Geometry((Level("pgd", 48, False), P4D, PUD, PMD, PTE), sign_bit=56)
 
 CR0_PE, CR0_MP, CR0_ET, CR0_NE, CR0_WP, CR0_AM, CR0_PG = 1 << 0, 1 << 1, 1 << 4, 1 << 5, 1 << 16, 1 << 18, 1 << 31
 CR4_PSE, CR4_PAE, CR4_PGE, CR4_OSFXSR, CR4_OSXMMEXCPT = 1 << 4, 1 << 5, 1 << 7, 1 << 9, 1 << 10
@@ -48,8 +48,8 @@ EFLAGS_FIXED, EFLAGS_IF, EFLAGS_AC = 1 << 1, 1 << 9, 1 << 18
 PF_PROT, PF_WRITE, PF_USER, PF_RSVD, PF_INSTR, PF_PK = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5
 """Kernel: arch/x86/include/asm/trap_pf.h enum x86_pf_error_code, v6.1."""
 
-TRAP_UD, TRAP_DF, TRAP_SS, TRAP_GP, TRAP_PF = 6, 8, 12, 13, 14
-KERNEL_CS, KERNEL_DS, USER_DS, USER_CS = 0x10, 0x18, 0x2B, 0x33
+TRAP_UD, TRAP_GP, TRAP_PF = 6, 13, 14
+KERNEL_CS, KERNEL_DS, USER_CS = 0x10, 0x18, 0x33
 VSYSCALL = 0xFFFF_FFFF_FF60_0000
 
 GENERAL_REGISTERS = tuple("rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15".split())
@@ -150,7 +150,7 @@ def reserved_bits(level: Level, value: int, cpu: CpuState) -> int:
         if not level.may_be_leaf or (level is PUD and not cpu.pages_1g):
             must_be_zero |= PAGE_SIZE_BIT
         elif value & PAGE_SIZE_BIT:
-            must_be_zero |= (1 << level.shift) - 1 & ~0x1FFF
+            must_be_zero |= (1 << level.shift) - 1 & -2 * LARGE_PAT
     return value & must_be_zero
 
 

@@ -33,6 +33,7 @@ from ..vocabulary.outcome import Oops, Outcome
 from ..vocabulary.walk import Mapped, Walk
 from .absent import gates
 from .boot import DEFAULT_FEATURES, UNKNOWN_TO_THE_KERNEL, Booted, boot
+from .cpu import Cpu
 from .event import CallResult, Died, FaultEvent, Returned, Stopped
 from .kernel_memory import KERNEL_ROX
 from .mmu import Mmu
@@ -69,7 +70,7 @@ class Machine:
         # Not the page's first byte: Unicorn looks at the one before the address it is to stop at.
         self.return_address = self.area.modules_end - PAGE // 2
         self.memory.map_pages(self.area.modules_end - PAGE, b"\xf4" * PAGE, PAGE, KERNEL_ROX)
-        self.cpu = UnicornCpu(self.ram, self.mmu, replace(booted.state, cr3=booted.init_mm_root))
+        self.cpu: Cpu = UnicornCpu(self.ram, self.mmu, replace(booted.state, cr3=booted.init_mm_root))
         self.cpu.write_many({"cs": x86_64.KERNEL_CS, "ss": x86_64.KERNEL_DS})
         self.gates = gates(self.symbols)
         self.cpu.stop_at(self.gates)

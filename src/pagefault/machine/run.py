@@ -62,22 +62,16 @@ def run_call(machine: Machine, function: str, arguments: dict[str, int], start: 
             case Reached():
                 end: CallEnd = Returned(machine.cpu.read("rax"))
             case MemoryFault() | Trapped(vector=x86_64.TRAP_GP):
-                event = (
-                    take_fault(machine, stop)
-                    if isinstance(stop, MemoryFault)
-                    else take_general_protection(machine, stop.error_code)
-                )
-                if isinstance(event, Stopped):
-                    end = event
-                else:
+                event = take(machine, stop)
+                if isinstance(event, FaultEvent):
                     repeated = repeated + 1 if last and same_again(last, event) else 0
                     last = event
                     events.append(event)
                     pc = event.registers_after["rip"]
-                    ended = consequence(event, repeated, len(events))
-                    if ended is None:
-                        continue
-                    end = ended
+                ended = event if isinstance(event, Stopped) else consequence(event, repeated, len(events))
+                if ended is None:
+                    continue
+                end = ended
             case Trapped(vector=vector, meaning=meaning):
                 end = Stopped(
                     f"the CPU raised exception {vector} ({meaning}), which this machine does not serve", pc_of(machine)
@@ -120,6 +114,13 @@ def consequence(event: FaultEvent, repeated: int, faults: int) -> CallEnd | None
     if faults >= FAULT_LIMIT:
         return Stopped(f"out of budget: {faults} faults without a return", event.fault.ip)
     return None
+
+
+def take(machine: Machine, stop: MemoryFault | Trapped) -> FaultEvent | Stopped:
+    """A #PF or #GP: over an access that our MMU refused, or raised by the CPU itself."""
+    if isinstance(stop, MemoryFault):
+        return take_fault(machine, stop)
+    return take_general_protection(machine, stop.error_code)
 
 
 def take_fault(machine: Machine, stop: MemoryFault) -> FaultEvent | Stopped:
