@@ -12,7 +12,8 @@ from elftools.elf.elffile import ELFFile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault.arch.x86_exception_types import ABSOLUTE, DATA, HANDLER, LAYOUTS, RELATIVE, TYPE, DataWord, Layout
+from pagefault.arch.exception_format import Layout
+from pagefault.arch.x86_exception_types import ABSOLUTE, DATA, HANDLER, LAYOUTS, RELATIVE, TYPE, DataWord
 from pagefault.errors import Absent, BadInput, PagefaultError, Unsupported
 from pagefault.tables.extable import ExceptionTable, ExceptionTables, search_extable
 from pagefault.tables.extable_build import TableEntry, encode, sort_table

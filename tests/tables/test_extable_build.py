@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault.arch.x86_exception_types import ABSOLUTE, DATA, HANDLER, LAYOUTS, RELATIVE, TYPE, DataWord, Layout
+from pagefault.arch.exception_format import Layout
+from pagefault.arch.x86_exception_types import ABSOLUTE, DATA, HANDLER, LAYOUTS, RELATIVE, TYPE, DataWord
 from pagefault.errors import BadInput, Unsupported
 from pagefault.tables.extable_build import TableEntry, encode, sort_table
 from pagefault.tables.extable_layout import read

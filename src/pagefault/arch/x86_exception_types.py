@@ -13,42 +13,9 @@ Stable series and distributions carry these changes back: a version says where a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
 from ..errors import BadInput
-
-
-class ThirdWord(Enum):
-    """What follows the two addresses of an entry."""
-
-    NONE = "nothing"
-    HANDLER = "the relative address of a handler function"
-    TYPE = "a plain type number"
-    DATA = "type, register, flags and immediate"
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """One era. `size` is an entry's bytes; the era begins with `since` and ends before `until` (None: not yet)."""
-
-    name: str
-    size: int
-    third: ThirdWord
-    since: tuple[int, int]
-    until: tuple[int, int] | None
-    kernel: str
-
-    def covers(self, version: tuple[int, int]) -> bool:
-        """Does the unpatched kernel of this version use the layout?"""
-        return self.since <= version and (self.until is None or version < self.until)
-
-    def __str__(self) -> str:
-        if self.until is None:
-            releases = f"from {self.since[0]}.{self.since[1]} on"
-        else:
-            releases = f"before {self.until[0]}.{self.until[1]}"
-        return f"{self.name} ({self.size} bytes an entry, x86 {releases})"
-
+from .exception_format import ExceptionFormat, ExceptionType, Layout, ThirdWord
 
 ABSOLUTE = Layout("absolute", 16, ThirdWord.NONE, (0, 0), (3, 5), "arch/x86/include/asm/asm.h _ASM_EXTABLE, v3.4")
 RELATIVE = Layout(
@@ -86,23 +53,6 @@ DATA = Layout(
 )
 LAYOUTS = (DATA, TYPE, HANDLER, RELATIVE, ABSOLUTE)
 """Newest first."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExceptionType:
-    """
-    One way to handle a fault at a listed instruction. `name` is the kernel's EX_TYPE_ name in small letters. `number`
-    is its number since 5.17, `number_5_16` the one before, `handlers` the functions that were the same thing from 4.6
-    to 5.15. `operands` says that the data word's register and immediate belong to the type.
-    """
-
-    name: str
-    number: int | None
-    number_5_16: int | None
-    handlers: tuple[str, ...]
-    meaning: str
-    kernel: str
-    operands: bool = False
 
 
 EXTABLE = "arch/x86/mm/extable.c"
@@ -350,3 +300,6 @@ class DataWord:
         if not (in_range and -0x8000 <= self.immediate < 0x8000):
             raise BadInput("exception table data word", expected="8, 4, 4 and 16 signed bits", got=str(self))
         return self.type | self.register << 8 | self.flags << 12 | (self.immediate & 0xFFFF) << 16
+
+
+X86_64_EXCEPTIONS = ExceptionFormat("x86", LAYOUTS)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arch.x86_exception_types import FLAGS, PT_REGS, REGISTERS, TYPES, DataWord, Layout, ThirdWord
+from ..arch.exception_format import Layout, ThirdWord
+from ..arch.x86_exception_types import FLAGS, PT_REGS, REGISTERS, TYPES, DataWord
 from ..vocabulary.exception_entry import ExceptionEntry
 from .extable_layout import Addresses, HandlerSymbol, Reading, choose
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arch.x86_exception_types import BY_NAME, UACCESS_ERR_BIAS, UACCESS_ERR_SKIP, Layout, ThirdWord
+from ..arch.exception_format import Layout, ThirdWord
+from ..arch.x86_exception_types import BY_NAME, UACCESS_ERR_BIAS, UACCESS_ERR_SKIP
 from ..errors import BadInput, Unsupported
 
 U64 = (1 << 64) - 1

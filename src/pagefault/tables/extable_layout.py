@@ -15,6 +15,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arch.exception_format import Layout, ThirdWord
 from ..arch.x86_exception_types import (
     BPF_DONT_CLEAR,
     BY_HANDLER,
@@ -26,8 +27,6 @@ from ..arch.x86_exception_types import (
     TYPES,
     UACCESS_ERR_BIAS,
     UACCESS_ERR_SKIP,
-    Layout,
-    ThirdWord,
 )
 from ..errors import Absent, BadInput, Unsupported
 

@@ -1,0 +1,1 @@
+"""Exception tables as people read them: every entry described, selected, counted, compared."""
