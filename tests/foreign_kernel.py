@@ -11,6 +11,7 @@ $PAGEFAULT_FOREIGN names a folder that has them already, as ARCHITECTURE-FLAVOUR
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -86,6 +87,23 @@ def foreign_kernel(architecture: str, flavour: str | None = None) -> ForeignKern
         raise NoKernelError(f"the kernel cache {folder} cannot be used: {error}") from error
 
 
+def cached_foreign_kernels() -> list[ForeignKernel]:
+    """Those that are there without fetching anything, the newest of each architecture."""
+    found = []
+    for architecture, flavour in FLAVOURS.items():
+        if named := os.environ.get("PAGEFAULT_FOREIGN"):
+            folders = [Path(named) / f"{architecture}-{flavour}"]
+        else:
+            folders = sorted((cache_folder() / "foreign" / architecture).glob("linux-image-*_*"), key=mtime)
+        with contextlib.suppress(NoKernelError, IndexError):
+            found.append(unpacked(architecture, folders[-1]))
+    return found
+
+
+def mtime(path: Path) -> float:
+    return path.stat().st_mtime
+
+
 def unpacked(architecture: str, folder: Path) -> ForeignKernel:
     maps = sorted((folder / "boot").glob("System.map-*")) if folder.is_dir() else []
     if not maps:
@@ -101,7 +119,7 @@ def cached_or_fetched(architecture: str, flavour: str, folder: Path) -> Path:
         older = [path for path in folder.glob(f"linux-image-*-{flavour}*_*") if path.is_dir()]
         if not older:
             raise
-        newest = max(older, key=lambda path: path.stat().st_mtime)
+        newest = max(older, key=mtime)
         say(f"{reason}; using {newest}")
         return newest
 

@@ -24,7 +24,22 @@ WITHOUT_A_TEST_FILE = {
     "__main__.py": "one call of cli.main; tests of the command line run it",
     "machine/cpu.py": "the contract only: machine/test_unicorn_cpu.py tests who keeps it",
     "memory/physical.py": "the contract only: memory/test_ram.py tests who keeps it",
-    "tables/extable_layout.py": "tables/test_extable.py reads tables of every layout, sound and broken",
+    **dict.fromkeys(
+        [
+            f"audit/{rule}.py"
+            for rule in "boundaries context families finding handler_types order places rule tables".split()
+        ],
+        "audit/test_rules.py has every rule fire on a broken table, and be silent on the sound one",
+    ),
+    **dict.fromkeys(
+        [f"audit/{step}.py" for step in "pan_windows x86_code x86_user_access x86_windows".split()],
+        "steps of the reverse check: audit/test_reverse.py",
+    ),
+    "images/block_streams.py": "the two formats that no library reads: images/test_compression.py reads both",
+    "images/boot_headers.py": "images/test_boot_image.py unwraps every kind of header",
+    "images/core.py": "oracle/test_memory_of_a_kernel.py reads a real kernel's dumps, and the running kernel",
+    "images/kernel_image.py": "the contract only: the tests of vmlinux, module, raw_image and core test who keeps it",
+    "images/loaded_modules.py": "oracle/test_memory_of_a_kernel.py reads a real kernel's list of modules",
     **dict.fromkeys(
         ("images/alternatives.py", "images/cpu_features.py", "images/text.py"),
         "steps of images/boot_patches.py: its tests hold the result of all to the byte",

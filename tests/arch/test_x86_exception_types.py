@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.arch.x86_exception_types import (
-    BY_HANDLER,
-    BY_NUMBER,
-    BY_NUMBER_5_16,
+    DATA,
     LAYOUTS,
     PT_REGS,
     REGISTERS,
+    TYPE,
     TYPES,
+    X86_32_EXCEPTIONS,
+    X86_64_EXCEPTIONS,
     DataWord,
 )
 from pagefault.errors import BadInput
@@ -22,30 +23,41 @@ from pagefault.errors import BadInput
 def test_numbers_since_5_17() -> None:
     names = "default fault uaccess copy clear_fs fpu_restore bpf wrmsr rdmsr wrmsr_safe rdmsr_safe wrmsr_in_mce"
     names += " rdmsr_in_mce default_mce_safe fault_mce_safe pop_reg imm_reg fault_sgx ucopy_len zeropad eretu"
-    assert {number: t.name for number, t in BY_NUMBER.items()} == dict(enumerate(names.split(), start=1))
+    assert dict(DATA.numbers) == dict(enumerate(names.split(), start=1))
 
 
 def test_numbers_of_5_16() -> None:
     names = "default fault uaccess copy clear_fs fpu_restore wrmsr rdmsr bpf wrmsr_in_mce rdmsr_in_mce"
     names += " default_mce_safe fault_mce_safe"
-    assert {number: t.name for number, t in BY_NUMBER_5_16.items()} == dict(enumerate(names.split(), start=1))
+    assert dict(TYPE.numbers) == dict(enumerate(names.split(), start=1))
 
 
 def test_handlers_of_4_6_to_5_15() -> None:
-    assert BY_HANDLER["ex_handler_fprestore"].name == "fpu_restore"
-    assert BY_HANDLER["ex_handler_rdmsr_unsafe"].name == "rdmsr"
-    assert BY_HANDLER["ex_handler_wrmsr_unsafe"].name == "wrmsr"
-    assert BY_HANDLER["ex_handler_rdmsr_fault"].name == "rdmsr_in_mce"
+    names = {handler: t.name for t in TYPES for handler in t.handlers}
+    assert names["ex_handler_fprestore"] == "fpu_restore"
+    assert names["ex_handler_rdmsr_unsafe"] == "rdmsr"
+    assert names["ex_handler_wrmsr_unsafe"] == "wrmsr"
+    assert names["ex_handler_rdmsr_fault"] == "rdmsr_in_mce"
     for same in ("default", "fault", "ext", "uaccess", "copy", "clear_fs", "bpf", "refcount"):
-        assert BY_HANDLER[f"ex_handler_{same}"].name == same
+        assert names[f"ex_handler_{same}"] == same
 
 
 def test_no_name_number_or_handler_twice() -> None:
-    handlers = [handler for t in TYPES for handler in t.handlers]
-    numbered = [t for t in TYPES if t.number is not None]
-    numbered_5_16 = [t for t in TYPES if t.number_5_16 is not None]
-    assert len({t.name for t in TYPES}) == len(TYPES)
-    assert (len(BY_NUMBER), len(BY_NUMBER_5_16), len(BY_HANDLER)) == (len(numbered), len(numbered_5_16), len(handlers))
+    for names in (
+        [t.name for t in TYPES],
+        [handler for t in TYPES for handler in t.handlers],
+        [t.number for t in TYPES if t.number is not None],
+    ):
+        assert len(set(names)) == len(names)
+
+
+def test_32_bits_differ_in_registers_and_pointers() -> None:
+    named = {t.name: [part.names for part in t.fields] for t in X86_32_EXCEPTIONS.types}
+    assert named["imm_reg"][0] == ("eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "ds", "es", "fs", "gs")
+    assert named["imm_reg"][1] == ()
+    assert [t.number for t in X86_32_EXCEPTIONS.types] == [t.number for t in X86_64_EXCEPTIONS.types]
+    assert [layout.size for layout in X86_32_EXCEPTIONS.layouts] == [12, 12, 12, 8, 8]
+    assert [layout.size for layout in X86_64_EXCEPTIONS.layouts] == [12, 12, 12, 8, 16]
 
 
 @pytest.mark.parametrize("version", [(2, 6), (3, 4), (3, 5), (4, 5), (4, 6), (5, 15), (5, 16), (5, 17), (6, 12)])

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from images.elf_writer import AX, TEXT, Piece, elf, save
+from images.elf_writer import AX, REL, SYMTAB, TEXT, Order, Piece, elf, save
 from pagefault.errors import BadInput
-from pagefault.images.elf import Elf
+from pagefault.images.elf import Elf, check_share
 
 GOOD = elf([Piece(".text", b"\x90" * 32, TEXT, AX), Piece(".note", b"hello")])
 
@@ -76,21 +76,79 @@ def test_a_link_to_itself_is_unreadable(tmp_path: Path) -> None:
     assert "a readable file" in refusal(tmp_path / "loop")
 
 
-def test_arm64(tmp_path: Path) -> None:
-    assert "EM_AARCH64" in refusal(save(tmp_path / "arm64", elf([Piece(".text", b"", TEXT, AX)], machine=183)))
+@pytest.mark.parametrize("order", ["little", "big"])
+@pytest.mark.parametrize("bits", [32, 64])
+def test_both_widths_and_both_byte_orders(tmp_path: Path, bits: int, order: Order) -> None:
+    address = 0x80100000
+    pieces = [Piece(".text", b"code", address, AX, align=16), Piece(".rel", b"r" * 24, type=REL, link=7, info=1)]
+    found = Elf.open(save(tmp_path / "elf", elf(pieces, machine=8, bits=bits, order=order)))
+    assert (found.machine, found.bits, found.byte_order, found.type) == ("EM_MIPS", bits, order, "ET_EXEC")
+    (segment,) = found.segments
+    assert (segment.virtual, segment.end, bytes(segment.data), segment.execute) == (address, address + 4, b"code", True)
+    _, text, relocations, _ = found.sections
+    assert (text.address, bytes(text.data), text.alignment, text.executable) == (address, b"code", 16, True)
+    assert (relocations.type, relocations.link, relocations.info, relocations.entry_size) == ("SHT_REL", 7, 1, 24)
 
 
-def test_32_bit(tmp_path: Path) -> None:
-    assert "32-bit" in refusal(save(tmp_path / "i386", GOOD[:4] + b"\x01" + GOOD[5:]))
+@pytest.mark.parametrize(
+    ("kind", "word"), [(0, "ET_NONE"), (1, "ET_REL"), (2, "ET_EXEC"), (3, "ET_DYN"), (4, "ET_CORE")]
+)
+def test_every_type(tmp_path: Path, kind: int, word: str) -> None:
+    assert Elf.open(save(tmp_path / "elf", elf([Piece(".text", b"", TEXT, AX)], kind=kind))).type == word
 
 
-def test_big_endian(tmp_path: Path) -> None:
-    assert "little-endian" in refusal(save(tmp_path / "big", GOOD[:5] + b"\x02" + GOOD[6:]))
+def test_an_elf_file_in_memory() -> None:
+    found = Elf.from_bytes(memoryview(b"around" + GOOD)[6:], "vmlinuz")
+    assert (found.path, len(found.sections)) == ("vmlinuz", 4)
+    assert [found.offset_of(section.data) for section in found.sections[1:3]] == [120, 152]
+    with pytest.raises(BadInput, match=r"vmlinuz at offset .*truncated"):
+        Elf.from_bytes(memoryview(GOOD)[:-1], "vmlinuz")
 
 
-@pytest.mark.parametrize(("kind", "word"), [(1, "relocatable"), (3, "shared object"), (4, "core file"), (0, "no type")])
-def test_no_executable(tmp_path: Path, kind: int, word: str) -> None:
-    assert word in refusal(save(tmp_path / "other", elf([Piece(".text", b"", TEXT, AX)], kind=kind)))
+def test_without_section_headers(tmp_path: Path) -> None:
+    found = Elf.open(save(tmp_path / "elf", elf([Piece(".text", b"code", TEXT, AX)], section_headers=False)))
+    assert found.sections == ()
+    assert [bytes(segment.data) for segment in found.segments] == [b"code"]
+
+
+def test_the_number_of_sections_may_be_in_the_first_header(tmp_path: Path) -> None:
+    (headers,) = struct.unpack_from("<Q", GOOD, 0x28)
+    many = bytearray(GOOD)
+    many[0x3C:0x3E] = bytes(2)
+    many[headers + 0x20 : headers + 0x28] = struct.pack("<Q", 4)
+    assert [section.name for section in Elf.open(save(tmp_path / "many", bytes(many))).sections][1] == ".text"
+    many[headers + 0x20 : headers + 0x28] = struct.pack("<Q", 1 << 60)
+    assert "at most" in refusal(save(tmp_path / "too-many", bytes(many)))
+
+
+def test_notes_are_no_segments(tmp_path: Path) -> None:
+    data = GOOD[:64] + struct.pack("<I", 4) + GOOD[68:]
+    found = Elf.open(save(tmp_path / "core", data))
+    assert found.segments == ()
+    assert [bytes(note) for note in found.notes] == [b"\x90" * 32]
+    assert "the notes" in refusal(save(tmp_path / "past", data[: 64 + 8] + b"\xff" * 8 + data[64 + 16 :]))
+
+
+def test_a_symbol_table_without_strings(tmp_path: Path) -> None:
+    found = Elf.open(save(tmp_path / "elf", elf([Piece(".symtab", b"", type=SYMTAB, link=9)])))
+    with pytest.raises(BadInput, match=r"a string table for \.symtab, got section number 9"):
+        found.strings_of(found.sections[1])
+
+
+@pytest.mark.parametrize(("at", "byte", "word"), [(4, 0, "class 0"), (4, 3, "class 3"), (5, 3, "data encoding 3")])
+def test_no_form_that_there_is(tmp_path: Path, at: int, byte: int, word: str) -> None:
+    assert word in refusal(save(tmp_path / "odd", GOOD[:at] + bytes((byte,)) + GOOD[at + 1 :]))
+
+
+def test_an_address_past_the_end_of_a_32_bit_space(tmp_path: Path) -> None:
+    data = elf([Piece(".text", b"code", 0xFFFF_FFFE, AX)], bits=32)
+    assert "the address space" in refusal(save(tmp_path / "past", data))
+
+
+def test_code_is_no_larger_than_its_file() -> None:
+    check_share("vmlinux", ((0, 60), (100, 140)), 100)
+    with pytest.raises(BadInput, match="overlap"):
+        check_share("vmlinux", ((0, 60), (100, 141)), 100)
 
 
 @pytest.mark.parametrize("length", [5, 40, 64, 100, len(GOOD) - 1])

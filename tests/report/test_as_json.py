@@ -7,13 +7,19 @@ from typing import Any, get_args
 
 import pytest
 
+from pagefault.audit.finding import Audit, Finding, Place, Severity
 from pagefault.machine.machine import Machine
 from pagefault.report import as_json
+from pagefault.report.exception_table import TableFacts
 from pagefault.scenes import Played
+from pagefault.survey.described import SourceLine
+from pagefault.survey.difference import difference
+from pagefault.survey.summary import summarize
 from pagefault.vocabulary.effect import Effect, FlushPage, SetRegister, WriteEntry
 from pagefault.vocabulary.outcome import Outcome, Resolved, Signal
 from pagefault.vocabulary.vma import Vma
 from pagefault.vocabulary.walk import Reserved, WalkEnd
+from survey.made_up import entry, several
 
 
 def documented(name: str) -> set[str]:
@@ -149,9 +155,58 @@ def test_documents_carry_the_schema() -> None:
     assert as_json.document("run", scenes=[]) == {"schema": 1, "command": "run", "scenes": []}
 
 
-def test_a_table_says_how_it_was_read(machine: Machine) -> None:
-    facts = as_json.document("extable", **as_json.table_facts(machine.extables.kernel), entries=[])
-    assert facts.keys() == documented("pagefault extable")
+FACTS = TableFacts("__ex_table", None, "section __ex_table", 0x1000, "data (12 bytes)", "data", "well", True, 2)
+SOURCE = (SourceLine("get", "a.h", 3),)
+ENTRY = entry("f", "<movq {(%rsi)}, %rax", "imm_reg", fields=(("imm", "-14"),), module="ext4", source=SOURCE)
+
+
+def test_a_kernel_says_how_it_was_opened_and_its_tables_read() -> None:
+    told = as_json.kernel("vmlinuz", ("bzImage",), [FACTS])
+    assert told.keys() == documented("kernel")
+    assert told["tables"][0].keys() == documented("table")
+    assert told["tables"][0]["address"] == "0x1000"
+    assert told["tables"][0]["layout"] == "data"
+
+
+def test_a_described_entry() -> None:
+    told = json.loads(json.dumps(as_json.described(ENTRY)))
+    assert told.keys() == documented("described")
+    assert told["instruction"].keys() == told["fixup"].keys() == documented("spot")
+    assert [line.keys() for line in told["source"]] == [documented("line")]
+    assert told["fields"] == {"imm": "-14"}
+    assert told["instruction"]["memory"] == "(%rsi)"
+    assert (told["instruction"]["reads"], told["instruction"]["writes"]) == (True, False)
+    bare = as_json.described(entry(None, None, section=None))
+    assert {name for name, value in bare["instruction"].items() if value is not None} == {"address"}
+
+
+def test_a_difference() -> None:
+    old, new = several("gone", "<movb {(%rsi)}, %al"), [ENTRY]
+    told = as_json.document("extable", old=None, new=None, **as_json.difference(difference(old, new)))
+    assert told.keys() == documented("… --diff OLD NEW")
+    assert [function.keys() for function in told["functions"]] == [documented("changed")] * 2
+    assert [function["function"] for function in told["functions"]] == ["gone", "f"]
+    assert (told["functions"][0]["lost_user_access"], told["functions"][1]["gained_user_access"]) == (True, True)
+    assert told["functions"][1]["added"] == [as_json.described(ENTRY)]
+    pair = difference([ENTRY], [entry("f", "<movq {(%rsi)}, %rax", module="ext4")])
+    assert [each.keys() for each in as_json.difference(pair)["functions"][0]["retyped"]] == [{"old", "new"}]
+
+
+def test_a_summary() -> None:
+    told = as_json.document("extable", **as_json.kernel("", (), []), **as_json.summary(summarize([ENTRY])))
+    assert told.keys() == documented("… --summary")
+    assert told["total"].keys() == documented("count")
+    assert [each.keys() for each in told["subsystems"]] == [documented("subsystem")]
+
+
+def test_an_audit() -> None:
+    where = Place("vmlinux", None, 0x10, ".text", None, "__ex_table", 3)
+    found = Finding("PF001", Severity.ERROR, where, "what", "why")
+    told = json.loads(json.dumps(as_json.audit(Audit("vmlinux", None, (found,), ("order",), (("a", "b"),)))))
+    assert told.keys() == documented("audit")
+    assert told["findings"][0].keys() == documented("finding")
+    assert told["findings"][0]["severity"] == "error"
+    assert told["not_checked"] == [{"what": "a", "why": "b"}]
 
 
 def test_a_scene_that_was_not_played(played: dict[str, Played]) -> None:

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.arch.exception_format import Layout
-from pagefault.arch.x86_exception_types import ABSOLUTE, DATA, HANDLER, LAYOUTS, RELATIVE, TYPE, DataWord
+from pagefault.arch.platform import (
+    ALPHA,
+    ARM64,
+    LOONGARCH64,
+    MIPS,
+    PARISC,
+    POWERPC64,
+    RISCV64,
+    S390,
+    SPARC64,
+    X86_32,
+    Platform,
+)
+from pagefault.arch.x86_exception_types import ABSOLUTE, DATA, HANDLER, LAYOUTS, RELATIVE, TYPE, VDSO, DataWord
 from pagefault.errors import BadInput, Unsupported
 from pagefault.tables.extable_build import TableEntry, encode, sort_table
-from pagefault.tables.extable_layout import read
+from pagefault.tables.extable_reading import RawTable, read
 
 TEXT, TEXT_END, TABLE = 0xFFFF_FFFF_8100_0000, 0xFFFF_FFFF_8200_0000, 0xFFFF_FFFF_8290_1234
 CODE = st.integers(TEXT, TEXT_END - 16)
@@ -41,7 +55,7 @@ TABLES = st.sampled_from(LAYOUTS).flatmap(
 
 
 def triples(raw: bytes, layout: Layout) -> list[tuple[int, int, int]]:
-    reading = read(raw, TABLE, layout, [(TEXT, TEXT_END)])
+    reading = read(RawTable(raw, TABLE, [(TEXT, TEXT_END)]), layout)
     return list(zip(reading.insn.tolist(), reading.fixup.tolist(), reading.third.tolist(), strict=True))
 
 
@@ -114,6 +128,78 @@ def test_a_data_word_too_wide_is_refused() -> None:
 def test_a_bpf_entry_is_the_jits_business(layout: Layout, number: int) -> None:
     with pytest.raises(Unsupported, match="BPF"):
         encode([TableEntry(TEXT, TEXT, number)], TABLE, layout)
+
+
+SWAPPED = [
+    (ARM64, "data-6.0", (0x02, 0x3E4_0003)),
+    (replace(ARM64, byte_order="big"), "data-6.0", (0x02, 0x3E4_0003)),
+    (S390, "data-6.1", (0x0022_0003, 0x025A_0004)),
+    (S390, "handler", (0, 0x8000)),
+    (S390, "relative", (0, 0)),
+    (RISCV64, "data", (1, 0x3E4_0003)),
+    (LOONGARCH64, "data", (1, 0x3E4_0002)),
+    (LOONGARCH64, "absolute", (0, 0)),
+    (MIPS, "absolute", (0, 0)),
+    (PARISC, "err_opcode", (0x0800_0240, 0x0800_025C)),
+    (ALPHA, "nextinsn", (0x2021_0000, 0x23E1_0000)),
+    (SPARC64, "absolute", (0, 0)),
+    (POWERPC64, "relative", (0, 0)),
+    (X86_32, "data", (3, 0xFFF2_0111)),
+]
+
+
+@pytest.mark.parametrize(("platform", "name", "words"), SWAPPED, ids=lambda value: getattr(value, "name", None))
+def test_every_architectures_tables_are_sorted(platform: Platform, name: str, words: tuple[int, int]) -> None:
+    """Building in order, and building in another order and sorting, give the same bytes."""
+    layout = next(layout for layout in platform.exceptions.layouts if layout.name == name)
+    start = platform.kernel_half + 0x10_0000
+    built = [
+        TableEntry(start + 0x40 * n, start + 0x40 * n + 8, words[n % 2] and words[n % 2] + start * (name == "handler"))
+        for n in range(9)
+    ]
+    raw = encode(built, start + 0x2_0000, layout, platform)
+    mixed = encode(built[4:] + built[:4][::-1], start + 0x2_0000, layout, platform)
+    assert mixed != raw
+    assert sort_table(mixed, layout, platform) == raw == sort_table(raw, layout, platform)
+
+
+def test_a_vdsos_table_counts_from_its_start() -> None:
+    built = [TableEntry(TABLE - 0x10, TABLE - 0x8), TableEntry(TABLE - 0x20, TABLE - 0x18)]
+    raw = encode(built, TABLE, VDSO)
+    assert raw == struct.pack("<4i", -0x10, -0x8, -0x20, -0x18)
+    assert sort_table(raw, VDSO) == struct.pack("<4i", -0x20, -0x18, -0x10, -0x8)
+
+
+def test_the_bytes_of_other_architectures_entries() -> None:
+    def entry(platform: Platform, number: int, skip: int, data: int) -> bytes:
+        start = platform.kernel_half + 0x10_0000
+        layout = platform.exceptions.layouts[number]
+        return encode([TableEntry(start, start + skip, data)], start + 0x1000, layout, platform)
+
+    assert entry(S390, 0, 8, 0x025A_0009) == struct.pack(">iiHH", -0x1000, -0xFFC, 9, 0x025A)
+    assert entry(S390, 3, 8, 0) == struct.pack(">iiq", -0x1000, -0xFFC, 0)
+    assert entry(ARM64, 0, 8, 0x3E4_0002) == struct.pack("<iiHH", -0x1000, -0xFFC, 2, 0x3E4)
+    assert entry(PARISC, 0, 9, 0x0800_025C) == struct.pack(">iiI", -0x1000, -0xFFB, 0x0800_025C)
+    assert entry(ALPHA, 0, -8, 0x2021_0000) == struct.pack("<iI", -0x1000, 0x2021_FFF8)
+    assert entry(SPARC64, 0, 8, 0) == struct.pack(">II", 0x50_0000, 0x50_0008)
+
+
+def test_alphas_fixup_is_near() -> None:
+    layout = ALPHA.exceptions.layouts[0]
+    with pytest.raises(BadInput, match="within 32 KiB"):
+        encode([TableEntry(TEXT, TEXT + 0x8000, 0x2021_0000)], TABLE, layout, ALPHA)
+
+
+def test_32_bit_distances_wrap() -> None:
+    (layout, *_) = X86_32.exceptions.layouts
+    raw = encode([TableEntry(0xFFFF_F000, 0xFFFF_F004, 1)], 0x1000, layout, X86_32)
+    assert raw == struct.pack("<iiI", -0x2000, -0x2000, 1)
+
+
+def test_s390s_jit_writes_plain_fixups() -> None:
+    start = 0x10_0000
+    raw = encode([TableEntry(start, start + 8, 0x0003_0002)], start + 0x100, S390.exceptions.layouts[1], S390)
+    assert raw[8:] == struct.pack(">HH", 2, 3)
 
 
 def test_a_table_cut_off_is_not_sorted() -> None:

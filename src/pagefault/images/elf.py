@@ -1,5 +1,6 @@
 """
-An x86-64 ELF executable, mapped and never read whole: headers checked, pieces given as views of the mapping.
+An ELF file of any kind: 32 or 64 bits, either byte order, an executable, a relocatable kernel or module, a dump. It is
+mapped and never read whole: headers checked, pieces given as views of the mapping.
 
 The headers are pyelftools' to decode. Everything a file says about itself is checked against the file's size before it
 is believed, so a view handed out is always whole.
@@ -10,32 +11,38 @@ from __future__ import annotations
 import mmap
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, Literal
 
-from elftools.common.utils import struct_parse
-from elftools.elf.elffile import ELFFile
+import numpy as np
+from elftools.elf.structs import ELFStructs
 
+from ..arch.platform import ByteOrder
 from ..errors import BadInput
 
 ELF_MAGIC = b"\x7fELF"
 MAX_HEADERS = 16_384
-"""Section or program headers that we are ready to read; `vmlinux` has about 80 and 5."""
-TYPE_NAMES = {
-    "ET_NONE": "a file of no type",
-    "ET_REL": "a relocatable file (an object or a module)",
-    "ET_DYN": "a shared object or position-independent program",
-    "ET_CORE": "a core file (a dump)",
-}
+"""Section or program headers that we are ready to read; `vmlinux` has about 80 and 5, a module 40."""
 MAX_NAME = 256
 SHF_ALLOC, SHF_EXECINSTR = 2, 4
+BITS: dict[int, Literal[32, 64]] = {1: 32, 2: 64}
+BYTE_ORDERS: dict[int, ByteOrder] = {1: "little", 2: "big"}
+HEADER_SIZE = {32: 52, 64: 64}
+UNREGISTERED = {0x9026: "EM_ALPHA"}
+"""Machines with a number of their own choice. Kernel: include/uapi/linux/elf-em.h, v6.1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One section header; `data` is empty for a section that takes no space in the file (SHT_NOBITS)."""
+    """
+    One section header; `data` is empty for a section that takes no space in the file (SHT_NOBITS).
+
+    What `link` and `info` mean depends on the type: a symbol table's strings, the section that relocations are for.
+    """
 
     name: str
     type: str
@@ -43,6 +50,9 @@ class Section:
     address: int
     size: int
     link: int
+    info: int
+    alignment: int
+    entry_size: int
     data: memoryview
 
     @property
@@ -78,50 +88,81 @@ class Segment:
 @dataclass(frozen=True, slots=True)
 class Elf:
     """
-    An opened file: `path`, `data` (the whole mapping), `sections` in file order, `segments` (PT_LOAD only).
+    An opened file: `path`, `data` (the whole mapping), what the header says (`machine`, `type` and `flags` are
+    e_machine, e_type and e_flags), `sections` in file order, `segments` (PT_LOAD), `notes` (the data of each PT_NOTE).
 
     Manual: System V ABI, chapter 4 (ELF header, sections) and 5 (program header).
     """
 
     path: str
     data: memoryview
+    bits: Literal[32, 64]
+    byte_order: ByteOrder
+    machine: str
+    type: str
+    flags: int
     sections: tuple[Section, ...]
     segments: tuple[Segment, ...]
+    notes: tuple[memoryview, ...]
 
     @classmethod
     def open(cls, path: str | Path) -> Elf:
         """
         Map the file at `path` and check it.
 
-        Errors: BadInput if it cannot be read, is no regular file, or is not a whole x86-64 ELF executable.
+        Errors: BadInput if it cannot be read, is no regular file, or is not a whole ELF file.
         """
         where = str(path)
-        mapping = map_file(where)
-        data = memoryview(mapping)
-        check_identity(where, data)
-        try:
-            elf = ELFFile(cast("IO[bytes]", mapping))
-            header = elf.header
-            sections, segments = elf.num_sections(), elf.num_segments()
-        except Exception as error:  # noqa: BLE001 -- pyelftools fails in many ways on a hostile file, all of them this
-            raise BadInput(where, offset=0, expected="an ELF header", got=shown(error)) from None
-        if header["e_machine"] != "EM_X86_64":
-            raise BadInput(where, offset=0x12, expected="an x86-64 ELF (EM_X86_64)", got=str(header["e_machine"]))
-        if header["e_type"] != "ET_EXEC":
-            kind = TYPE_NAMES.get(header["e_type"], str(header["e_type"]))
-            raise BadInput(where, offset=0x10, expected="an executable, such as vmlinux", got=kind)
-        section_headers = read_headers(where, elf, "section", elf.structs.Elf_Shdr, header["e_shoff"], sections)
-        segment_headers = read_headers(where, elf, "program", elf.structs.Elf_Phdr, header["e_phoff"], segments)
+        return cls.from_bytes(memoryview(map_file(where)), where)
+
+    @classmethod
+    def from_bytes(cls, data: memoryview, where: str) -> Elf:
+        """
+        The ELF file that is `data`; `where` names it in errors.
+
+        Errors: BadInput if it is not a whole ELF file.
+        """
+        bits, order = check_identity(where, data)
+        (header,) = parse(where, data, "ELF header", structs(bits, order).Elf_Ehdr, 0, 1)
+        forms = structs(bits, order, *(str(word) for word in (header["e_type"], header["e_machine"])))
+        sections = []
+        if header["e_shoff"]:
+            count = header["e_shnum"]
+            if not count:  # more than the header can say: the first section's size is their number
+                count = parse(where, data, "section header", forms.Elf_Shdr, header["e_shoff"], 1)[0]["sh_size"]
+            sections = parse(where, data, "section header", forms.Elf_Shdr, header["e_shoff"], count)
+        segments = parse(where, data, "program header", forms.Elf_Phdr, header["e_phoff"], header["e_phnum"])
         return cls(
-            where,
-            data,
-            tuple(read_sections(where, section_headers, header["e_shstrndx"], data)),
-            tuple(read_segments(where, segment_headers, data)),
+            path=where,
+            data=data,
+            bits=bits,
+            byte_order=order,
+            machine=UNREGISTERED.get(header["e_machine"], str(header["e_machine"])),
+            type=str(header["e_type"]),
+            flags=header["e_flags"],
+            sections=tuple(read_sections(where, sections, header["e_shstrndx"], data)),
+            segments=tuple(read_segments(where, segments, data, bits)),
+            notes=tuple(read_notes(where, segments, data)),
         )
 
     def section(self, name: str) -> Section | None:
         """The first section of that name."""
         return next((section for section in self.sections if section.name == name), None)
+
+    def offset_of(self, piece: memoryview) -> int:
+        """Where in the file a piece of it lies."""
+        return int(np.frombuffer(piece, np.uint8).ctypes.data - np.frombuffer(self.data, np.uint8).ctypes.data)
+
+    def strings_of(self, table: Section) -> memoryview:
+        """
+        The string table of a symbol table.
+
+        Errors: BadInput if there is no such section.
+        """
+        if table.link >= len(self.sections):
+            got = f"section number {table.link}"
+            raise BadInput(self.path, expected=f"a string table for {table.name}", got=got)
+        return self.sections[table.link].data
 
 
 def map_file(where: str) -> mmap.mmap:
@@ -148,20 +189,32 @@ def map_file(where: str) -> mmap.mmap:
         os.close(descriptor)
 
 
-def check_identity(where: str, data: memoryview) -> None:
-    """e_ident: is this a little-endian 64-bit ELF file with a whole header?"""
+def check_identity(where: str, data: memoryview) -> tuple[Literal[32, 64], ByteOrder]:
+    """e_ident: is this an ELF file with a whole header, and of which form?"""
     if data[:4] != ELF_MAGIC:
         start = bytes(data[:16])
         text = all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in start)
         raise BadInput(
             where, offset=0, expected="an ELF file (7f 45 4c 46)", got="text" if text else start[:4].hex(" ")
         )
-    if len(data) < 64:
-        raise BadInput(where, offset=len(data), expected="an ELF header of 64 bytes", got="the end of the file")
-    if data[4] != 2:
-        raise BadInput(where, offset=4, expected="a 64-bit ELF", got="32-bit" if data[4] == 1 else f"class {data[4]}")
-    if data[5] != 1:
-        raise BadInput(where, offset=5, expected="a little-endian ELF", got=f"data encoding {data[5]}")
+    kind, encoding = (*data[4:6], 0, 0)[:2]
+    size = HEADER_SIZE[BITS.get(kind, 64)]
+    if len(data) < size:
+        raise BadInput(where, offset=len(data), expected=f"an ELF header of {size} bytes", got="the end of the file")
+    if kind not in BITS:
+        raise BadInput(where, offset=4, expected="a 32-bit or 64-bit ELF", got=f"class {kind}")
+    if encoding not in BYTE_ORDERS:
+        raise BadInput(where, offset=5, expected="a little-endian or big-endian ELF", got=f"data encoding {encoding}")
+    return BITS[kind], BYTE_ORDERS[encoding]
+
+
+@cache
+def structs(bits: int, order: ByteOrder, kind: str | None = None, machine: str | None = None) -> ELFStructs:
+    """pyelftools' forms of the headers. To make them takes longer than to read a module's headers with them."""
+    forms = ELFStructs(little_endian=order == "little", elfclass=bits)
+    forms.create_basic_structs()
+    forms.create_advanced_structs(kind, machine)
+    return forms
 
 
 def check_extent(where: str, what: str, offset: int, size: int, length: int) -> None:
@@ -171,15 +224,27 @@ def check_extent(where: str, what: str, offset: int, size: int, length: int) -> 
         raise BadInput(where, offset=offset, expected=f"{what}, up to {offset + size:#x}", got=got)
 
 
-def read_headers(where: str, elf: ELFFile, kind: str, form: Any, offset: int, count: int) -> list[Any]:
-    """`count` headers from `offset` on. The file's own entry size is believed only if it is the ABI's."""
+def check_share(where: str, ranges: Iterable[tuple[int, int]], size: int) -> None:
+    """
+    Code lies in a file once: together the ranges are no larger than the file.
+
+    Errors: BadInput if they are, for then reading all code would take much longer than the file is.
+    """
+    if sum(end - start for start, end in ranges) > size:
+        raise BadInput(where, expected=f"code of at most {size:#x} bytes, the file's size", got="sections that overlap")
+
+
+def parse(where: str, data: memoryview, what: str, form: Any, offset: int, count: int) -> list[Any]:
+    """`count` headers from `offset` on. The file's own entry size is not asked: the ABI has one."""
     if count > MAX_HEADERS:
-        raise BadInput(where, offset=offset, expected=f"at most {MAX_HEADERS} {kind} headers", got=str(count))
-    check_extent(where, f"{count} {kind} headers", offset, count * form.sizeof(), elf.stream_len)
+        raise BadInput(where, offset=offset, expected=f"at most {MAX_HEADERS} {what}s", got=str(count))
+    size = count * form.sizeof()
+    check_extent(where, f"{count} {what}{'s' * (count != 1)}", offset, size, len(data))
+    stream = BytesIO(data[offset : offset + size])
     try:
-        return [struct_parse(form, elf.stream, offset + index * form.sizeof()) for index in range(count)]
-    except Exception as error:  # noqa: BLE001 -- as above
-        raise BadInput(where, offset=offset, expected=f"{count} {kind} headers", got=shown(error)) from None
+        return [form.parse_stream(stream) for _ in range(count)]
+    except Exception as error:  # noqa: BLE001 -- pyelftools fails in many ways on a hostile file, all of them this
+        raise BadInput(where, offset=offset, expected=f"{count} {what}s", got=shown(error)) from None
 
 
 def read_sections(where: str, headers: list[Any], names_index: int, data: memoryview) -> Iterator[Section]:
@@ -203,19 +268,22 @@ def read_sections(where: str, headers: list[Any], names_index: int, data: memory
             address=header["sh_addr"],
             size=size,
             link=header["sh_link"],
+            info=header["sh_info"],
+            alignment=header["sh_addralign"],
+            entry_size=header["sh_entsize"],
             data=data[offset : offset + size] if in_file else data[:0],
         )
 
 
-def read_segments(where: str, headers: list[Any], data: memoryview) -> Iterator[Segment]:
-    """Every PT_LOAD; its data must lie inside the file, its addresses below 2**64."""
+def read_segments(where: str, headers: list[Any], data: memoryview, bits: int) -> Iterator[Segment]:
+    """Every PT_LOAD; its data must lie inside the file, its addresses inside the address space."""
     for header in headers:
         if header["p_type"] != "PT_LOAD":
             continue
         offset, size, in_memory = header["p_offset"], header["p_filesz"], header["p_memsz"]
         virtual, flags = header["p_vaddr"], header["p_flags"]
         check_extent(where, f"the segment for {virtual:#x}", offset, size, len(data))
-        if size > in_memory or virtual + in_memory > 1 << 64 or header["p_paddr"] + in_memory > 1 << 64:
+        if size > in_memory or virtual + in_memory > 1 << bits or header["p_paddr"] + in_memory > 1 << 64:
             got = f"{size:#x} bytes of file in {in_memory:#x} bytes at {virtual:#x}"
             raise BadInput(where, expected="a segment that fits its memory and the address space", got=got)
         yield Segment(
@@ -227,6 +295,15 @@ def read_segments(where: str, headers: list[Any], data: memoryview) -> Iterator[
             write=bool(flags & 2),
             execute=bool(flags & 1),
         )
+
+
+def read_notes(where: str, headers: list[Any], data: memoryview) -> Iterator[memoryview]:
+    """The data of every PT_NOTE."""
+    for header in headers:
+        if header["p_type"] == "PT_NOTE":
+            offset, size = header["p_offset"], header["p_filesz"]
+            check_extent(where, "the notes", offset, size, len(data))
+            yield data[offset : offset + size]
 
 
 def shown(error: Exception) -> str:

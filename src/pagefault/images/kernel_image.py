@@ -38,11 +38,15 @@ class CodeSection:
 
 @dataclass(frozen=True, slots=True)
 class FoundTable:
-    """One exception table of an image: its name (`__ex_table`, `__dbe_table`, …) and how it was found."""
+    """
+    One exception table of an image: its name (`__ex_table`, `__dbe_table`, …) and how it was found. `module` is the
+    one it belongs to, where an image holds a kernel and its modules.
+    """
 
     name: str
     table: ExceptionTable
     found: str
+    module: str | None = None
 
 
 class KernelImage(Protocol):

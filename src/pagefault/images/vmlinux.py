@@ -1,47 +1,92 @@
 """
-A kernel image with section headers, such as `vmlinux`: its memory, its symbols, its tables, and what its structures
-look like. Everything but the headers is read when it is asked for.
+A linked kernel, `vmlinux`, of any architecture: its memory, its symbols, its tables, and what its structures look like.
+Everything but the headers is read when it is asked for.
+
+    image = Vmlinux.open("vmlinux")
+    for table in image.exception_tables: ...
+
+Section headers and symbols may both be missing: then the code is what the segments say, and the exception table is
+found by its shape.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
-from ..errors import Absent, BadInput
+from ..arch.exception_format import ExceptionFormat
+from ..arch.platform import platform_of
+from ..errors import Absent, BadInput, Unsupported
 from ..tables.extable import ExceptionTable
+from ..tables.extable_shape import by_shape, the_one
 from ..tables.symbols import SymbolTable
+from ..tables.vdso_extable import vdso_exception_tables
 from .btf import Btf
-from .elf import Elf, Segment
+from .elf import Elf, Segment, check_share
+from .kernel_image import CodeSection, FoundTable
 
 BANNER = re.compile(rb"Linux version (\d{1,3})\.(\d{1,3})[^\0]{0,500}")
+LINKED = ("ET_EXEC", "ET_DYN")
+OTHER_TYPES = {
+    "ET_NONE": "a file of no type",
+    "ET_REL": "a relocatable file (an object or a module)",
+    "ET_DYN": "a shared object or position-independent program",
+    "ET_CORE": "a core file (a dump)",
+}
 
 
-@dataclass(frozen=True)
 class Vmlinux:
     """
-    One kernel image (or a linked module: the same, without a banner).
+    One kernel image (or a linked module: the same, without a banner). A `KernelImage`.
 
-    `segments` are what a boot loader copies to physical memory: the per-CPU one has linear address 0.
+    `segments` are what a boot loader copies to physical memory: x86-64's per-CPU one has linear address 0. `how` says
+    what was done to get at the image. `symbols` are from elsewhere, for an image that was stripped; by default they are
+    the image's own. `strict` is `ExceptionTable.from_bytes()`'s: without it a table is read however broken it is.
     """
 
-    elf: Elf
+    module = None
+
+    def __init__(
+        self, elf: Elf, *, how: tuple[str, ...] = (), symbols: SymbolTable | None = None, strict: bool = True
+    ) -> None:
+        if elf.type not in LINKED:
+            got = OTHER_TYPES.get(elf.type, elf.type)
+            raise BadInput(elf.path, offset=0x10, expected="a linked kernel, such as vmlinux", got=got)
+        if not elf.segments:
+            raise BadInput(elf.path, expected="a kernel image with PT_LOAD segments", got="none")
+        platform = platform_of(elf.machine, elf.bits, elf.byte_order)
+        if platform is None:
+            feature = f"an image for {elf.machine} ({elf.bits} bits, {elf.byte_order}-endian)"
+            raise Unsupported(feature, why=f"{elf.path}: no exception table of that architecture is known here")
+        self.elf, self.how, self.platform, self.strict = elf, how, platform, strict
+        self._given_symbols = symbols
 
     @classmethod
-    def open(cls, path: str | Path) -> Vmlinux:
+    def open(cls, path: str | Path, *, strict: bool = True) -> Vmlinux:
         """
         Map the image at `path`.
 
-        Errors: BadInput if it is no x86-64 ELF executable, or one without anything to load.
+        Errors: BadInput if it is no linked ELF file, or one without anything to load; Unsupported if its architecture
+        is unknown.
         """
-        elf = Elf.open(path)
-        if not elf.segments:
-            raise BadInput(elf.path, expected="a kernel image with PT_LOAD segments", got="none")
-        return cls(elf)
+        return cls(Elf.open(path), strict=strict)
+
+    def with_symbols(self, symbols: SymbolTable, how: str) -> Vmlinux:
+        """The same image with symbols from elsewhere; `how` says where from."""
+        return Vmlinux(self.elf, how=(*self.how, how), symbols=symbols, strict=self.strict)
+
+    def check_runnable(self) -> Vmlinux:
+        """
+        The image itself, if a machine can run it.
+
+        Errors: BadInput if it is not an x86-64 executable.
+        """
+        if self.elf.machine != "EM_X86_64":
+            raise BadInput(self.path, offset=0x12, expected="an x86-64 ELF (EM_X86_64)", got=self.elf.machine)
+        if self.elf.type != "ET_EXEC":
+            raise BadInput(self.path, offset=0x10, expected="an executable, such as vmlinux", got=OTHER_TYPES["ET_DYN"])
+        return self
 
     @property
     def path(self) -> str:
@@ -93,12 +138,19 @@ class Vmlinux:
     @cached_property
     def symbols(self) -> SymbolTable:
         """The image's symbols; a stripped image has an empty table, whose `find` says so."""
+        if self._given_symbols is not None:
+            return self._given_symbols
         table = next((section for section in self.elf.sections if section.type == "SHT_SYMTAB"), None)
         if table is None:
             return SymbolTable.empty(self.path)
-        if not table.link < len(self.elf.sections):
-            raise BadInput(self.path, expected="a string table for .symtab", got=f"section number {table.link}")
-        return SymbolTable(table.data, self.elf.sections[table.link].data, where=self.path)
+        return SymbolTable.from_elf(
+            table.data,
+            self.elf.strings_of(table),
+            where=self.path,
+            bits=self.elf.bits,
+            byte_order=self.elf.byte_order,
+            kernel_half=self.platform.kernel_half,
+        )
 
     @cached_property
     def banner(self) -> str:
@@ -124,20 +176,17 @@ class Vmlinux:
                 return found
         raise Absent("version banner", where=self.path, hint="a kernel image holds the text 'Linux version …'")
 
+    # --------------------------------------------------------------------------------------------------------- tables
+
     @cached_property
     def extable(self) -> tuple[int, memoryview]:
         """
-        Linear address and raw bytes of the exception table: section __ex_table, or what lies between the symbols.
+        Linear address and raw bytes of the exception table: section __ex_table, or what lies between the symbols, or
+        (without section headers) what has the shape of one.
 
         Errors: Absent if the image has none, or an empty one.
         """
-        found = self.between("__ex_table", "__start___ex_table", "__stop___ex_table")
-        if found is None:
-            hint = (
-                "neither a section __ex_table nor the symbols __start___ex_table and __stop___ex_table; is it a kernel?"
-            )
-            raise Absent("exception table", where=self.path, hint=hint)
-        return found
+        return self._extable[0]
 
     @cached_property
     def exception_table(self) -> ExceptionTable:
@@ -146,7 +195,48 @@ class Vmlinux:
 
         Errors: Absent if the image has none; BadInput or Unsupported if it cannot be read (see `tables.extable`).
         """
-        address, raw = self.extable
+        return self._read_table(self.extable, self.platform.exceptions)
+
+    @cached_property
+    def exception_tables(self) -> tuple[FoundTable, ...]:
+        """
+        __ex_table, and after it the platform's other tables and those of x86's vDSOs.
+
+        Errors: Absent if there is no __ex_table; BadInput or Unsupported if a table cannot be read.
+        """
+        tables = [FoundTable("__ex_table", self.exception_table, self._extable[1])]
+        for extra in self.platform.extra_tables:
+            found = self._find_table(extra.section, extra.start, extra.stop)
+            if found is not None:
+                table = self._read_table(found[0], extra.format or self.platform.exceptions)
+                tables.append(FoundTable(extra.section, table, found[1]))
+        for name, table in vdso_exception_tables(self.read, self.symbols.get, self.platform, where=self.path):
+            tables.append(FoundTable(f"{name} __ex_table", table, f"the symbol {name}"))
+        return tuple(tables)
+
+    @cached_property
+    def _extable(self) -> tuple[tuple[int, memoryview], str]:
+        found = self._find_table("__ex_table", "__start___ex_table", "__stop___ex_table")
+        if found is not None:
+            return found
+        if self.elf.sections:
+            hint = (
+                "neither a section __ex_table nor the symbols __start___ex_table and __stop___ex_table; is it a kernel?"
+            )
+            raise Absent("exception table", where=self.path, hint=hint)
+        pieces = [(segment.virtual, segment.data) for segment in self.segments]
+        best, words = the_one(by_shape(pieces, self.platform, self.executable), where=self.path)
+        return (best.address, best.raw), words
+
+    def _find_table(self, name: str, start: str, stop: str) -> tuple[tuple[int, memoryview], str] | None:
+        """A table, and how it was found."""
+        found = self.between(name, start, stop)
+        if found is None:
+            return None
+        return found, f"section {name}" if self.section(name) else f"the symbols {start} and {stop}"
+
+    def _read_table(self, found: tuple[int, memoryview], exceptions: ExceptionFormat) -> ExceptionTable:
+        address, raw = found
         try:
             version = self.version
         except Absent:
@@ -154,16 +244,22 @@ class Vmlinux:
         return ExceptionTable.from_bytes(
             bytes(raw),
             address,
+            platform=self.platform,
+            exceptions=exceptions,
             where=self.path,
             executable=self.executable,
             offset=self.file_offset(raw),
             version=version,
             handler_symbol=self.function_at if len(self.symbols) else None,
+            code=self.read,
+            strict=self.strict,
         )
+
+    # ------------------------------------------------------------------------------------------------------ addresses
 
     def file_offset(self, piece: memoryview) -> int:
         """Where in the file a piece of it lies."""
-        return int(np.frombuffer(piece, np.uint8).ctypes.data - np.frombuffer(self.elf.data, np.uint8).ctypes.data)
+        return self.elf.offset_of(piece)
 
     def function_at(self, address: int) -> str | None:
         """The name of the function that starts at `address`."""
@@ -187,15 +283,61 @@ class Vmlinux:
         raise Absent(f"address {address:#x}", where=self.path, hint="no segment of the image holds it")
 
     @cached_property
-    def executable(self) -> tuple[tuple[int, int], ...]:
-        """Ranges of linear addresses (start, end) that hold code: by section, or by segment where there are none."""
-        ranges = sorted(
-            (section.address, section.address + len(section.data))
+    def sections(self) -> tuple[CodeSection, ...]:
+        """The loaded sections, by address; without section headers, what the linker script's symbols enclose."""
+        named = [
+            (section.address, section.size, section.name, section.executable and len(section.data) == section.size)
             for section in self.elf.sections
-            if section.allocated and section.executable
+            if section.allocated and section.size
+        ]
+        if not self.elf.sections:
+            from .raw_image import SECTIONS
+
+            for name, first, last, code, _ in SECTIONS:
+                start, stop = self.symbols.get(first), self.symbols.get(last)
+                if start is not None and stop is not None and start < stop:
+                    named.append((start, stop - start, name, code))
+        return tuple(
+            CodeSection(name, start, size, code, self._is_discarded(name, start, size))
+            for start, size, name, code in sorted(named)
         )
-        if not ranges:
-            ranges = sorted((segment.virtual, segment.end) for segment in self.segments if segment.execute)
+
+    @cached_property
+    def _init(self) -> tuple[int, int]:
+        return self.symbols.get("__init_begin") or 0, self.symbols.get("__init_end") or 0
+
+    def _is_discarded(self, name: str, start: int, size: int) -> bool:
+        """
+        Is a section's memory freed once the kernel is up, by its name or its place?
+
+        Kernel: init/main.c free_initmem(), v6.12; arch/s390/kernel/setup.c relocate_amode31_section(), v6.1: it moves
+        the .amode31 sections out of the memory that is freed.
+        """
+        begin, end = self._init
+        freed = begin <= start and start + size <= end and not name.startswith(".amode31")
+        return freed or name.startswith((".init.", ".exit."))
+
+    @cached_property
+    def executable(self) -> tuple[tuple[int, int], ...]:
+        """
+        Ranges of linear addresses (start, end) that hold code: by section. Where there are no section headers, by
+        segment and the linker script's symbols; without these any segment may hold code, whatever its rights.
+
+        Kernel: arch/x86/kernel/vmlinux.lds.S, v6.1: .init.text of a 32-bit kernel is in a segment without PF_X.
+        Errors: BadInput if they are larger than the file: they share bytes, as no kernel's do.
+        """
+        if self.elf.sections:
+            found = [(s.address, len(s.data)) for s in self.elf.sections if s.allocated and s.executable]
+        else:
+            found = [(section.address, section.size) for section in self.sections if section.executable]
+            found += [(s.virtual, len(s.data)) for s in self.segments if s.execute or not found]
+        ranges: list[tuple[int, int]] = []
+        for start, size in sorted(found):
+            if not self.elf.sections and ranges and start <= ranges[-1][1]:
+                ranges[-1] = ranges[-1][0], max(ranges[-1][1], start + size)
+            else:
+                ranges.append((start, start + size))
+        check_share(self.path, ranges, len(self.elf.data))
         return tuple(ranges)
 
     @cached_property

@@ -98,6 +98,7 @@ class Machine:
         (X86_FEATURE_ names in small letters). `kernel_profile` overrides the rules that go with the image's version.
         """
         image = kernel if isinstance(kernel, Vmlinux) else Vmlinux.open(kernel or small_kernel())
+        image.check_runnable()
         rules = kernel_profile or profile(image.version)
         chosen = frozenset(features)
         booted = boot(image, chosen, ram, preallocate_vmalloc=rules.vmalloc_preallocated)
@@ -243,6 +244,7 @@ class Machine:
         Differs: a real module is relocatable and placed at load time; this one is already linked.
         """
         image = Vmlinux.open(path)
+        image.check_runnable()
         patches = boot_patches(image, self.features - UNKNOWN_TO_THE_KERNEL)
         for segment in image.segments:
             start = segment.virtual & PAGE_MASK

@@ -10,8 +10,16 @@ class in `vocabulary` or `machine.event`. What does not exist is null; a list ma
     pagefault run      {"schema", "command", "scenes": [play]}
     pagefault call     {"schema", "command", "image", "rules", "call": call, "warnings": [line], "memory": [region],
                         "shown": [memory]}
-    pagefault extable  {"schema", "command", "image", "address", "layout", "how", "in_order", "entries": [entry]}
-    … --at PLACE       the same with "at": place, "covered", "entry" (or null) and "neighbours": [entry] for "entries"
+    pagefault extable  {"schema", "command", "image", "address", "layout", "how", "in_order", "opened": [step],
+                        "tables": [table], "entries": [described]}; "address" to "in_order" are the first table's, or
+                        null
+    … --at PLACE       the same with "at": spot, "covered", "entry": described or null, and "neighbours": [described]
+                        for "entries"
+    … --summary        {"schema", "command", "image", "opened", "tables", "total": count, "types": [count], "sections":
+                        [count], "grouped_by": what subsystems are, "subsystems": [subsystem]}
+    … --diff OLD NEW   {"schema", "command", "old": kernel, "new": kernel, "before", "after", "unchanged", "added",
+                        "removed", "retyped", "functions": [changed]}
+    … --audit          {"schema", "command", "image", "clean", "audits": [audit]}, one for each module of a folder
 
     play     {"scene", "title", "cause", "about", "acts": [act], "remarks", "error": null, or why it cannot be played}
     act      {"text", "call": call, "after": [sentence], "vmas": [vma]}
@@ -28,6 +36,21 @@ class in `vocabulary` or `machine.event`. What does not exist is null; a list ma
     step     {"question", "function", "citation", "answer"}
     entry    {"index", "address", "instruction": place, "fixup": place, "type", "number", "register", "flags",
               "immediate"}
+    table    {"table", "module", "found", "address", "layout", "how", "in_order", "count"}
+    described {"table", "module", "index", "address", "instruction": spot, "fixup": spot, "type", "number", "register",
+              "flags", "immediate", "fields": {name: text}, "source": [line, innermost inlined function first]}
+    line     {"function", "file", "line"}
+    spot     {"address", "symbol", "section", "code": hex, "instruction": text, "memory": its operand that is memory,
+              "reads", "writes"}
+    kernel   {"image", "opened": [step], "tables": [table]}
+    changed  {"function", "module", "table", "before", "after", "user_before", "user_after": how many of the entries may
+              be for user memory, "gained_user_access", "lost_user_access", "added": [described],
+              "removed": [described], "retyped": [{"old": described, "new": described}]}
+    count    {"name", "entries", "user": how many of them may be for user memory}
+    subsystem {"name", "entries", "functions": [count]}
+    audit    {"image", "module", "findings": [finding], "checked": [rule], "not_checked": [{"what", "why"}]}
+    finding  {"code", "severity", "address", "section", "symbol", "table", "entry": index, "message", "why",
+              "explained": why it is known and does not count, or null}
     vma      {"start", "end", "read", "write", "execute", "grows_down", "protection_key", "name"}
     place    {"address", "symbol": name+0x9/0x20 as the kernel prints it, or null}
     region   {"name", "kind": "user" or "kernel", "options": [rights, "lazy", "stack"], "start", "size"}
@@ -37,19 +60,23 @@ class in `vocabulary` or `machine.event`. What does not exist is null; a list ma
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..arch import x86_64
 from ..arch.x86_64 import CpuState
 from ..arch.x86_instruction import decode
+from ..audit.finding import Audit, Finding
 from ..machine.event import CallEnd, CallResult, Died, FaultEvent, Returned
-from ..tables.extable import ExceptionTable
+from ..survey.described import DescribedEntry, Place
+from ..survey.difference import Difference, FunctionDifference
+from ..survey.summary import Summary
 from ..tables.symbols import SymbolTable
 from ..vocabulary.access import Access
 from ..vocabulary.exception_entry import ExceptionEntry
 from ..vocabulary.fault import Fault
 from ..vocabulary.walk import Walk
+from .exception_table import TableFacts
 from .kernel_words import kernel_words
 from .play import PlayToTell, SceneToTell
 from .returned import meaning, number, result_register
@@ -229,14 +256,129 @@ def exception_entry(entry: ExceptionEntry, symbols: SymbolTable) -> Json:
     }
 
 
-def table_facts(table: ExceptionTable) -> Json:
-    """Which table, and how it was read."""
+def kernel(path: str, how: Sequence[str], tables: Sequence[TableFacts]) -> Json:
+    """An image: how it was opened, and its tables."""
+    return {"image": path, "opened": list(how), "tables": [found_table(table) for table in tables]}
+
+
+def found_table(facts: TableFacts) -> Json:
+    """One of an image's tables: which, and how it was found and read."""
     return {
-        "image": table.where,
-        "address": bits(table.address),
-        "layout": table.layout.name,
-        "how": table.how,
-        "in_order": table.in_order,
+        "table": facts.table,
+        "module": facts.module,
+        "found": facts.found,
+        "address": bits(facts.address),
+        "layout": facts.layout_name,
+        "how": facts.how,
+        "in_order": facts.in_order,
+        "count": facts.count,
+    }
+
+
+def described(entry: DescribedEntry) -> Json:
+    """One entry with its places described."""
+    return {
+        "table": entry.table,
+        "module": entry.module,
+        "index": entry.entry.index,
+        "address": bits(entry.entry.address),
+        "instruction": spot(entry.insn),
+        "fixup": spot(entry.fixup),
+        "type": entry.entry.type,
+        "number": entry.entry.number,
+        "register": entry.entry.register,
+        "flags": list(entry.entry.flags),
+        "immediate": entry.entry.immediate,
+        "fields": dict(entry.entry.fields),
+        "source": [record(line) for line in entry.source],
+    }
+
+
+def spot(place: Place) -> Json:
+    """An address in code with all that is known of it."""
+    found = place.instruction
+    return {
+        "address": bits(place.address),
+        "symbol": None if place.symbol is None else str(place.symbol),
+        "section": place.section,
+        "code": found.code.hex() if found else None,
+        "instruction": found.text if found else None,
+        "memory": found.operands[slice(*found.memory)] if found and found.memory else None,
+        "reads": found.reads if found else None,
+        "writes": found.writes if found else None,
+    }
+
+
+def difference(found: Difference) -> Json:
+    """Two kernels compared: what is counted, and each function that differs."""
+    return {
+        "before": found.before,
+        "after": found.after,
+        "unchanged": found.unchanged,
+        "added": len(found.added),
+        "removed": len(found.removed),
+        "retyped": len(found.retyped),
+        "functions": [changed(function) for function in found.functions],
+    }
+
+
+def changed(function: FunctionDifference) -> Json:
+    """What changed in one function."""
+    return {
+        "function": function.function,
+        "module": function.module,
+        "table": function.table,
+        "before": function.before,
+        "after": function.after,
+        "user_before": function.user_before,
+        "user_after": function.user_after,
+        "gained_user_access": function.gained_user_access,
+        "lost_user_access": function.lost_user_access,
+        "added": [described(entry) for entry in function.added],
+        "removed": [described(entry) for entry in function.removed],
+        "retyped": [{"old": described(pair.old), "new": described(pair.new)} for pair in function.retyped],
+    }
+
+
+def summary(counted: Summary) -> Json:
+    """How many entries there are of each kind."""
+    return {
+        "total": record(counted.total),
+        "types": [record(each) for each in counted.types],
+        "sections": [record(each) for each in counted.sections],
+        "grouped_by": counted.grouped_by,
+        "subsystems": [
+            {"name": each.name, "entries": each.entries, "functions": [record(one) for one in each.functions]}
+            for each in counted.subsystems
+        ],
+    }
+
+
+def audit(made: Audit) -> Json:
+    """One image's audit."""
+    return {
+        "image": made.file,
+        "module": made.module,
+        "findings": [finding(each) for each in made.findings],
+        "checked": list(made.checked),
+        "not_checked": [{"what": what, "why": why} for what, why in made.not_checked],
+    }
+
+
+def finding(found: Finding) -> Json:
+    """One finding, with its place."""
+    where = found.place
+    return {
+        "code": found.code,
+        "severity": found.severity.value,
+        "address": bits(where.address),
+        "section": where.section,
+        "symbol": None if where.symbol is None else str(where.symbol),
+        "table": where.table,
+        "entry": where.entry,
+        "message": found.message,
+        "why": found.why,
+        "explained": found.explained,
     }
 
 

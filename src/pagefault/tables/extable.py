@@ -13,10 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arch.exception_format import Layout, ThirdWord
-from ..arch.x86_exception_types import FLAGS, PT_REGS, REGISTERS, TYPES, DataWord
+from ..arch.exception_format import Addressing, ExceptionFormat, ExceptionType, Layout, ThirdWord
+from ..arch.platform import X86_64, Platform
+from ..arch.x86_exception_types import IMM as IMMEDIATE
 from ..vocabulary.exception_entry import ExceptionEntry
-from .extable_layout import Addresses, HandlerSymbol, Reading, choose
+from .extable_layout import choose
+from .extable_reading import UNKNOWN, Addresses, Code, HandlerSymbol, RawTable, Reading
+
+WITH_DATA = frozenset({ThirdWord.DATA, ThirdWord.TYPE_AND_DATA, ThirdWord.ERR_OPCODE})
+"""The third words that have data fields."""
 
 
 def search_extable(insns: Addresses, ip: int) -> int:
@@ -50,6 +55,8 @@ class ExceptionTable:
     where: str
     address: int
     raw: bytes
+    platform: Platform
+    exceptions: ExceptionFormat
     reading: Reading
     how: str
     in_order: bool
@@ -64,29 +71,33 @@ class ExceptionTable:
         *,
         where: str,
         executable: Sequence[tuple[int, int]],
+        platform: Platform = X86_64,
+        exceptions: ExceptionFormat | None = None,
         offset: int = 0,
         version: tuple[int, int] | None = None,
         handler_symbol: HandlerSymbol | None = None,
+        code: Code | None = None,
+        strict: bool = True,
     ) -> ExceptionTable:
         """
         Read the table `raw` that lies at `address`, its relocations applied. `where` and `offset` are the file and the
         table's offset in it, for errors. `executable` has the ranges (start, end) of the image's code, `version` is a
-        hint, `handler_symbol` names handler functions (needed for kernels 4.6 to 5.15 only).
+        hint, `handler_symbol` names handler functions (needed for x86 4.6 to 5.15 only), `code` reads the image's code
+        (it helps where two numberings of types fit). `exceptions` is the format of a table other than __ex_table.
 
         Raises BadInput for a table that is cut off or points outside the image's code, Unsupported for an entry of a
-        type we do not know, Absent where `handler_symbol` is needed and missing.
+        type we do not know, Absent where `handler_symbol` is needed and missing. With `strict` off it raises nothing:
+        the layout that comes nearest reads the table, entries of an unknown type are of type "unknown", addresses
+        outside of code are left as they are, and a cut-off entry at the end is left out.
         """
-        reading, how = choose(
-            raw,
-            address,
-            where=where,
-            offset=offset,
-            executable=executable,
-            version=version,
-            handler_symbol=handler_symbol,
-        )
+        exceptions = exceptions or platform.exceptions
+        address &= platform.address_mask
+        table = RawTable(raw, address, executable, platform, exceptions, handler_symbol, code, where, offset)
+        reading, how = choose(table, version, strict=strict)
         order = np.argsort(reading.insn, kind="stable")
-        return cls(where, address, raw, reading, how, reading.in_order, reading.insn[order], order)
+        return cls(
+            where, address, raw, platform, exceptions, reading, how, reading.in_order, reading.insn[order], order
+        )
 
     @property
     def layout(self) -> Layout:
@@ -108,38 +119,48 @@ class ExceptionTable:
         if not 0 <= index < len(self):
             raise IndexError(index)
         reading, layout = self.reading, self.layout
-        type_ = TYPES[reading.kind[index]]
+        kind = int(reading.kind[index])
+        type_ = None if kind == UNKNOWN else self.exceptions.types[kind]
         third = int(reading.third[index])
-        register: str | None = None
+        fields = self.fields(index, type_, third)
         flags: tuple[str, ...] = ()
-        word = DataWord(0)
+        immediate = 0
         if layout.third is ThirdWord.DATA:
-            word = DataWord.decode(third)
-            flags = tuple(name for bit, name in enumerate(FLAGS) if word.flags >> bit & 1)
-            register = REGISTERS[word.register] if type_.operands else None
-        if type_.name == "bpf":
-            register = PT_REGS.get(bpf_target(self.raw, index))
+            flags = tuple(name for bit, name in enumerate(self.exceptions.flags) if third >> 12 + bit & 1)
+            immediate = IMMEDIATE.value(third)
+        if layout.type_mask:
+            number = third & layout.type_mask
+        else:
+            number = third if layout.third in (ThirdWord.HANDLER, ThirdWord.NONE) else 0
         return ExceptionEntry(
             index=index,
-            address=self.address + index * layout.size,
+            address=self.address + index * layout.size & self.platform.address_mask,
             insn=int(reading.insn[index]),
             fixup=int(reading.fixup[index]),
-            type=type_.name,
-            number=word.type if layout.third is ThirdWord.DATA else third,
-            register=register,
+            type=type_.name if type_ is not None else "unknown",
+            number=0 if layout.addresses is Addressing.NEXTINSN else number,
+            register=dict(fields).get("reg"),
             flags=flags,
-            immediate=word.immediate,
+            immediate=immediate,
+            fields=(*fields, ("flags", "|".join(flags))) if flags else fields,
         )
 
+    def fields(self, index: int, type_: ExceptionType | None, third: int) -> tuple[tuple[str, str], ...]:
+        """The data fields of entry `index`, of this type and with this data word."""
+        if type_ is None:
+            return ()
+        bpf = self.exceptions.bpf
+        if type_.name == "bpf" and bpf is not None:
+            register = bpf.registers.get(self.fixup_word(index) >> bpf.distance)
+            return () if register is None else (("reg", register),)
+        if self.layout.third in WITH_DATA or self.layout.addresses is Addressing.NEXTINSN:
+            return tuple((part.name, part.text(third)) for part in type_.fields)
+        return ()
 
-def bpf_target(raw: bytes, index: int) -> int:
-    """
-    What the fixup word of a BPF entry has above the instruction's length: the byte offset in pt_regs of the register to
-    clear, or BPF_DONT_CLEAR. The word is not relative to anything.
-
-    Kernel: arch/x86/net/bpf_jit_comp.c ex_handler_bpf(), do_jit(), v6.12.
-    """
-    return int.from_bytes(raw[index * 12 + 4 : index * 12 + 8], "little") >> 8
+    def fixup_word(self, index: int) -> int:
+        """The second word of entry `index` as it stands: a BPF entry's is no address."""
+        at = index * self.layout.size + 4
+        return int.from_bytes(self.raw[at : at + 4], self.platform.byte_order)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,38 +1,49 @@
 """
-Names of addresses, and addresses of names: an ELF symbol table as arrays, searched the way the kernel's kallsyms is.
+Names of addresses, and addresses of names: a kernel's symbols as arrays, searched the way the kernel's kallsyms is.
 
-No Python object is made per symbol (vmlinux has 118,000 and more). A name is looked for by its first and its last eight
-bytes, gathered from the string table once; ld merges the tails of strings, so a name may begin inside another.
+No Python object is made per symbol (vmlinux has 118,000 and more).
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import Absent, BadInput
+from .symbol_names import Flags, Indices, Names, Words
 
-SYMBOL = np.dtype(
-    [("name", "<u4"), ("info", "u1"), ("other", "u1"), ("section", "<u2"), ("value", "<u8"), ("size", "<u8")]
-)
-"""Elf64_Sym. Manual: System V ABI, chapter 4, "Symbol Table"."""
 STB_WEAK = 2
 STT_OBJECT, STT_SECTION, STT_FILE = 1, 3, 4
-SHN_UNDEF, SHN_ABS, SHN_COMMON = 0, 0xFFF1, 0xFFF2
+SHN_UNDEF, SHN_LORESERVE, SHN_ABS, SHN_COMMON = 0, 0xFF00, 0xFFF1, 0xFFF2
 KERNEL_HALF = 1 << 63
-MAX_NAME = 512
-"""KSYM_NAME_LEN. Kernel: include/linux/kallsyms.h, v6.1."""
-UNLISTED_PREFIXES = (b".L", b"$", b"__crc_", b"__kstrtab_", b"__kstrtabns_", b"__kcfi_typeid_", b"L0\0")
-"""Names that System.map and kallsyms leave out. Kernel: scripts/mksysmap, v6.12 (and scripts/kallsyms.c, v6.1)."""
-HIDDEN = ("__crc_", "__kstrtab", "__pfx_", "__SC", "__ksymtab", ".")
-"""What a name that somebody mistyped was hardly meant to be."""
-Words = npt.NDArray[np.uint64]
+"""The lowest address that x86-64's kernel has."""
+UNLISTED_PREFIXES = (
+    *(b".L", b"$", b"L0\0", b"__crc_", b"__kstrtab_", b"__kstrtabns_", b"__kcfi_typeid_"),
+    *(b"__efistub_", b"__pi_$", b"__pi_.L", b"__kvm_nvhe_$", b"__kvm_nvhe_.L"),
+)
+UNLISTED_PARTS = (b"_from_arm\0", b"_from_thumb\0", b"_veneer\0", b".long_branch.", b".plt_branch.")
+"""
+Names that System.map and kallsyms leave out: local labels, the mapping symbols $a, $d, $t and $x among them; what the
+linker makes; the arm64 EFI stub's names.
+
+Kernel: scripts/mksysmap, v6.12; scripts/mksysmap and scripts/kallsyms.c is_ignored_symbol(), v6.1. Differs: lld's
+thunks are not looked for.
+"""
+
+
+def elf_symbol(bits: int, byte_order: Literal["little", "big"]) -> np.dtype[np.void]:
+    """The layout of Elf32_Sym or Elf64_Sym. Manual: System V ABI, chapter 4, "Symbol Table"."""
+    end = "<" if byte_order == "little" else ">"
+    name, place = ("name", f"{end}u4"), [("info", "u1"), ("other", "u1"), ("section", f"{end}u2")]
+    if bits == 64:
+        return np.dtype([name, *place, ("value", f"{end}u8"), ("size", f"{end}u8")])
+    return np.dtype([name, ("value", f"{end}u4"), ("size", f"{end}u4"), *place])
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,39 +67,116 @@ class Symbol:
 
 class SymbolTable:
     """
-    The symbols of one file, and of the modules put beside it with `with_module`.
+    The symbols of one file, and of the modules put beside it with `with_module`. `from_elf` and `from_names` make one.
 
-    A per-CPU symbol's value is an offset (0 .. 0x39000 or so) and not an address: `find` knows it, `at` does not.
+    `values`, `names`, and for each symbol whether it is `weak`, whether it is a place that the kernel would list, and
+    its `sizes` (None where the source has none). Only symbols from `kernel_half` on are places: on x86-64 a per-CPU
+    symbol's value is an offset (0 .. 0x39000 or so) and not an address, so `find` knows it and `at` does not.
+    `file_order` says which of several names of one address counts: the first in the file, as the kernel has it for a
+    module, or the one that scripts/kallsyms.c puts first.
 
     Errors: BadInput if the tables contradict themselves; Absent from `find`.
     """
 
     def __init__(
         self,
+        values: Words,
+        names: Names,
+        *,
+        weak: Flags,
+        listed: Flags,
+        where: str,
+        sizes: Words | None = None,
+        kernel_half: int = KERNEL_HALF,
+        module: str | None = None,
+        file_order: bool = False,
+    ) -> None:
+        self.where, self.module, self.kernel_half = where, module, kernel_half
+        self._values, self._names, self._weak, self._sizes = values, names, weak, sizes
+        self._places, self._file_order = listed, file_order
+        self._modules: tuple[SymbolTable, ...] = ()
+
+    @classmethod
+    def from_elf(
+        cls,
         symtab: bytes | memoryview,
         strtab: bytes | memoryview,
         *,
         where: str,
-    ) -> None:
-        if len(symtab) % SYMBOL.itemsize:
-            raise BadInput(where, expected=f"symbols of {SYMBOL.itemsize} bytes each", got=f"{len(symtab)} bytes")
-        self.where = where
-        self.module: str | None = None
-        self._modules: tuple[SymbolTable, ...] = ()
-        entries = np.frombuffer(symtab, SYMBOL)
+        bits: int = 64,
+        byte_order: Literal["little", "big"] = "little",
+        kernel_half: int = KERNEL_HALF,
+        section_bases: Sequence[int] | None = None,
+        module: str | None = None,
+    ) -> SymbolTable:
+        """
+        The symbols of an ELF file.
+
+        `section_bases` is for a relocatable file, whose symbols are offsets into their sections: the address made up
+        for each section, by its number, -1 for one that is not loaded. Such a file's names count in file order.
+
+        Kernel: of a module's names kernel/module/kallsyms.c find_kallsyms_symbol() takes the first, v6.1 and v6.12.
+        """
+        layout = elf_symbol(bits, byte_order)
+        if len(symtab) % layout.itemsize:
+            raise BadInput(where, expected=f"symbols of {layout.itemsize} bytes each", got=f"{len(symtab)} bytes")
+        entries = np.frombuffer(symtab, layout)
         # Section and file symbols name no place in memory, undefined ones name somebody else's.
         kind = entries["info"] & 0xF
-        entries = entries[(entries["section"] != SHN_UNDEF) & (kind != STT_SECTION) & (kind != STT_FILE)]
-        self._entries, self._values = entries, entries["value"]
-        self._names = entries["name"].astype(np.int64)
-        self._strings = memoryview(strtab)
-        if len(entries) and (not len(strtab) or strtab[-1] or int(self._names.max()) >= len(strtab)):
-            raise BadInput(where, expected="symbol names inside a string table that ends in NUL", got="one outside it")
+        kept = (entries["section"] != SHN_UNDEF) & (kind != STT_SECTION) & (kind != STT_FILE)
+        bases = None
+        if section_bases is not None:
+            known = np.full(1 << 16, -1, np.int64)
+            known[: min(len(section_bases), SHN_LORESERVE)] = section_bases[:SHN_LORESERVE]
+            known[SHN_LORESERVE:] = 0
+            bases = known[entries["section"]]
+            kept &= bases >= 0
+        entries = entries[kept]
+        values = entries["value"].astype(np.uint64)
+        if bases is not None:
+            values += bases[kept].astype(np.uint64)
+        return cls(
+            values,
+            Names(strtab, entries["name"].astype(np.int64), where=where),
+            weak=(entries["info"] >> 4 == STB_WEAK) & (entries["info"] & 0xF != STT_OBJECT),
+            listed=(entries["section"] != SHN_ABS) & (entries["section"] != SHN_COMMON),
+            sizes=entries["size"].astype(np.uint64),
+            where=where,
+            kernel_half=kernel_half if section_bases is None else 0,
+            module=module,
+            file_order=section_bases is not None,
+        )
+
+    @classmethod
+    def from_names(
+        cls,
+        addresses: Words,
+        types: npt.NDArray[np.uint8],
+        starts: Indices,
+        strings: bytes | memoryview,
+        *,
+        where: str,
+        kernel_half: int = KERNEL_HALF,
+        module: str | None = None,
+    ) -> SymbolTable:
+        """
+        The symbols of a list that nm, System.map or kallsyms made: addresses, nm's letters for them, and where in
+        `strings` each one's name starts. What is absolute (A) is not listed, as in `from_elf`.
+        """
+        return cls(
+            addresses,
+            Names(strings, starts, where=where),
+            weak=types | 0x20 == ord("w"),
+            listed=types | 0x20 != ord("a"),
+            where=where,
+            kernel_half=kernel_half,
+            module=module,
+        )
 
     @classmethod
     def empty(cls, where: str) -> SymbolTable:
         """The table of a file that has none: nothing is found, and `find` says why."""
-        return cls(b"", b"", where=where)
+        return cls.from_elf(b"", b"", where=where)
 
     def __len__(self) -> int:
         return len(self._values)
@@ -127,63 +215,22 @@ class SymbolTable:
 
     def all(self, name: str) -> tuple[int, ...]:
         """Every address that `name` has: static functions of one name are common."""
-        return tuple(int(self._values[i]) for i in self._indices(name)) + tuple(
+        return tuple(int(self._values[i]) for i in self._names.indices(name)) + tuple(
             address for table in self._modules for address in table.all(name)
         )
 
     def near(self, name: str, limit: int = 3) -> list[str]:
         """Names like `name`. This looks at every name and takes its time: it is for a failure's message."""
-        strings, wanted = bytes(self._strings), name.strip("_")
-        names = {strings[start : strings.index(0, start)].decode("ascii", "replace") for start in self._names.tolist()}
-        plain = [each for each in sorted(names) if not each.startswith(HIDDEN)]
-        alike = [
-            each
-            for each in plain
-            if (bare := each.strip("_"))
-            and abs(len(bare) - len(wanted)) <= 3
-            and (bare[:3] == wanted[:3] or bare[-4:] == wanted[-4:])
-        ]
-        close = difflib.get_close_matches(name, alike[:4000], limit, 0.7)
-        longer = sorted((each for each in plain if len(wanted) > 3 and wanted in each), key=len)
-        return list(dict.fromkeys((*longer[:2], *close, *longer)))[:limit]
+        return self._names.near(name, limit)
 
-    def _indices(self, name: str) -> list[int]:
-        """Where in the table `name` stands."""
-        sought = name.encode("utf-8", "surrogateescape") + b"\0"
-        if len(sought) == 1 or b"\0" in sought[:-1] or len(sought) > len(self._strings) or not len(self):
-            return []
-        head = sought[:8]
-        mask = np.uint64((1 << 8 * len(head)) - 1)
-        candidates = np.flatnonzero((self._heads & mask) == np.uint64(int.from_bytes(head, "little")))
-        starts = self._names[candidates]
-        if len(sought) > 8:
-            fits = starts + len(sought) <= len(self._strings)
-            candidates, starts = candidates[fits], starts[fits]
-            tail = np.uint64(int.from_bytes(sought[-8:], "little"))
-            same = self._windows[starts + (len(sought) - 8)] == tail
-            candidates, starts = candidates[same], starts[same]
-        return [
-            int(i)
-            for i, start in zip(candidates.tolist(), starts.tolist(), strict=True)
-            if self._strings[start : start + len(sought)] == sought
-        ]
-
-    @cached_property
-    def _windows(self) -> Words:
-        """The eight bytes from every offset of the string table on, as one overlapping view of it."""
-        padded = len(self._strings) - 7
-        return np.ndarray((max(padded, 0),), "<u8", self._strings, strides=(1,))
-
-    @cached_property
-    def _heads(self) -> Words:
-        """The first eight bytes of every name; past the string table's end they are zeros."""
-        heads = np.zeros(len(self), np.uint64)
-        whole = self._names < len(self._windows)
-        heads[whole] = self._windows[self._names[whole]]
-        last = bytes(self._strings[-8:]).rjust(8, b"\0") + bytes(8)
-        ends = np.array([int.from_bytes(last[i : i + 8], "little") for i in range(9)], np.uint64)
-        heads[~whole] = ends[self._names[~whole] - len(self._strings) + 8]
-        return heads
+    def matching(self, predicate: Callable[[str], bool]) -> Iterator[tuple[str, int]]:
+        """Name and value of every symbol whose name the predicate wants, in file order."""
+        for index in range(len(self)):
+            name = self._names.name(index)
+            if predicate(name):
+                yield name, int(self._values[index])
+        for table in self._modules:
+            yield from table.matching(predicate)
 
     # ------------------------------------------------------------------------------------------------- address -> name
 
@@ -198,41 +245,29 @@ class SymbolTable:
         place = int(np.searchsorted(addresses, np.uint64(address), "right")) if 0 <= address < 1 << 64 else 0
         start, end = self._bounds
         if not place or not start <= address < end:
-            return next((found for table in self._modules if (found := table.at(address))), None)
+            # Modules' pieces lie between each other's: the nearest symbol below is the one.
+            inside = (found for table in self._modules if (found := table.at(address)))
+            return max(inside, key=lambda found: found.address, default=None)
         here = addresses[place - 1]
         first = int(np.searchsorted(addresses, here, "left"))
         following = int(addresses[place]) if place < len(addresses) else end
         named = min((int(i) for i in indices[first:place]), key=self._precedence)
-        return Symbol(self._name(named), int(here), following - int(here), address - int(here), self.module)
+        return Symbol(self._names.name(named), int(here), following - int(here), address - int(here), self.module)
 
     def format(self, address: int) -> str:
         """`address` as %pS prints it: name+0x9/0x20, and 0x… where no symbol is."""
         found = self.at(address)
         return str(found) if found else f"{address:#x}"
 
-    def matching(self, predicate: Callable[[str], bool]) -> Iterator[tuple[str, int]]:
-        """Name and value of every symbol whose name the predicate wants, in file order."""
-        for index in range(len(self)):
-            name = self._name(index)
-            if predicate(name):
-                yield name, int(self._values[index])
-        for table in self._modules:
-            yield from table.matching(predicate)
-
-    def _name(self, index: int) -> str:
-        start = int(self._names[index])
-        return bytes(self._strings[start : start + MAX_NAME]).partition(b"\0")[0].decode("utf-8", "backslashreplace")
-
     @cached_property
-    def _listed(self) -> tuple[Words, npt.NDArray[np.int64]]:
+    def _listed(self) -> tuple[Words, Indices]:
         """Addresses of the symbols that kallsyms lists, sorted, and each one's index."""
-        section = self._entries["section"]
-        listed = (self._values >= KERNEL_HALF) & (section != SHN_ABS) & (section != SHN_COMMON)
+        listed = (self._values >= np.uint64(self.kernel_half)) & self._places
         for prefix in UNLISTED_PREFIXES:
-            mask = (1 << 8 * min(len(prefix), 8)) - 1
-            starts = (self._heads & np.uint64(mask)) == np.uint64(int.from_bytes(prefix[:8], "little"))
-            listed &= ~starts
-        listed &= (self._heads & np.uint64(0xFF)) != 0
+            listed &= ~self._names.starting(prefix)
+        for part in UNLISTED_PARTS:
+            listed &= ~self._names.containing(part)
+        listed &= ~self._names.starting(b"\0")
         indices = np.flatnonzero(listed)
         indices = indices[np.argsort(self._values[indices], kind="stable")]
         return self._values[indices], indices
@@ -243,9 +278,11 @@ class SymbolTable:
         addresses, indices = self._listed
         if not len(addresses):
             return 0, 0
-        start, end = (next((int(self._values[i]) for i in self._indices(name)), None) for name in ("_stext", "_end"))
+        start, end = (
+            next((int(self._values[i]) for i in self._names.indices(name)), None) for name in ("_stext", "_end")
+        )
         if end is None:
-            end = int(addresses[-1]) + max(1, int(self._entries["size"][indices[-1]]))
+            end = int(addresses[-1]) + max(1, 0 if self._sizes is None else int(self._sizes[indices[-1]]))
         return int(addresses[0]) if start is None else start, min(end, 1 << 64)
 
     def _precedence(self, index: int) -> tuple[bool, bool, int, str]:
@@ -254,11 +291,11 @@ class SymbolTable:
 
         Kernel: scripts/kallsyms.c compare_symbols(), v6.1 and v6.12; equals stay in the order of `nm -n`, by name.
         """
-        name = self._name(index)
-        info = int(self._entries["info"][index])
-        weak = info >> 4 == STB_WEAK and info & 0xF != STT_OBJECT
+        if self._file_order:
+            return False, False, index, ""
+        name = self._names.name(index)
         provided = len(name) >= 8 and name.startswith("__")
         provided = provided and (
             name.startswith(("start_", "stop_", "end_"), 2) or name.endswith(("_start", "_end"), 2)
         )
-        return weak, provided, len(name) - len(name.lstrip("_")), name
+        return bool(self._weak[index]), provided, len(name) - len(name.lstrip("_")), name

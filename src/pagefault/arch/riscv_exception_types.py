@@ -1,0 +1,81 @@
+"""
+RISC-V's exception table by era.
+
+    absolute   before 5.17    two pointers
+    data       5.17 on        s32 insn, s32 fixup, u16 type, u16 data     addresses relative to their own fields
+"""
+
+from __future__ import annotations
+
+from .exception_format import BpfFixup, DataField, ExceptionFormat, ExceptionType, Layout, ThirdWord, newest_numbers
+from .plain_exception_types import BUILD_SORTS_MORE, DEFAULT, pointers
+
+EXTABLE = "arch/riscv/mm/extable.c"
+
+REGISTERS = (
+    *("zero", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "s0", "s1"),
+    *(f"a{number}" for number in range(8)),
+    *(f"s{number}" for number in range(2, 12)),
+    *("t3", "t4", "t5", "t6"),
+)
+"""By the ABI's names. 0 is the zero register: nothing is written. Kernel: arch/riscv/include/asm/gpr-num.h, v6.12."""
+
+ERR = DataField("err", 16, 5, REGISTERS)
+ZERO = DataField("zero", 21, 5, REGISTERS)
+DATA = DataField("data", 16, 5, REGISTERS)
+ADDR = DataField("addr", 21, 5, REGISTERS)
+"""Kernel: arch/riscv/include/asm/asm-extable.h EX_DATA_REG_ERR and its neighbours, v6.12."""
+
+TYPES = (
+    ExceptionType("fixup", 1, (), "go on at the fixup", f"{EXTABLE} ex_handler_fixup(), v6.12"),
+    ExceptionType(
+        "bpf",
+        2,
+        (),
+        "a BPF program's load: skip it and clear its target (the fixup word holds both)",
+        "arch/riscv/net/bpf_jit_comp64.c ex_handler_bpf(), v6.12",
+    ),
+    ExceptionType(
+        "uaccess_err_zero",
+        3,
+        (),
+        "a user access: err := -EFAULT, zero := 0",
+        f"{EXTABLE} ex_handler_uaccess_err_zero(), v6.12",
+        (ERR, ZERO),
+    ),
+    ExceptionType(
+        "load_unaligned_zeropad",
+        4,
+        (),
+        "a word load across a page's end: zeroes for what is not there",
+        f"{EXTABLE} ex_handler_load_unaligned_zeropad(), v6.12; not in v6.1",
+        (DATA, ADDR),
+    ),
+    DEFAULT,
+)
+
+LAYOUT_DATA = Layout(
+    "data",
+    12,
+    ThirdWord.TYPE_AND_DATA,
+    (5, 17),
+    None,
+    "arch/riscv/include/asm/asm-extable.h __ASM_EXTABLE_RAW, v6.1 and v6.12",
+    "riscv",
+    numbers=newest_numbers(TYPES),
+)
+ABSOLUTE = "arch/riscv/include/asm/asm.h RISCV_PTR, v5.16"
+
+BPF = BpfFixup(distance=27, back=True, registers=dict(enumerate(("zero?", *REGISTERS[1:]))), skips=(2, 4))
+"""
+Registers in the field are numbers of pt_regmap[], which has the registers by number.
+
+Kernel: arch/riscv/net/bpf_jit_comp64.c add_exception_handler(), v6.12.
+"""
+
+RISCV64_EXCEPTIONS = ExceptionFormat(
+    "riscv", (LAYOUT_DATA, pointers("riscv", 64, ABSOLUTE, until=(5, 17))), TYPES, BUILD_SORTS_MORE, bpf=BPF
+)
+RISCV32_EXCEPTIONS = ExceptionFormat(
+    "riscv", (LAYOUT_DATA, pointers("riscv", 32, ABSOLUTE, until=(5, 17))), TYPES, BUILD_SORTS_MORE, bpf=BPF
+)

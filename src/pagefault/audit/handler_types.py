@@ -1,0 +1,184 @@
+"""Rules about an entry's type: is there one of its number, does it fit the instruction, do its registers exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ..arch.disassembly import Disassembled, can_disassemble
+from ..arch.faulting import can_fault
+from .context import AuditContext, TableEntry
+from .rule import Hit
+
+X86 = frozenset({"EM_X86_64", "EM_386"})
+X86_FITS = {
+    "ucopy_len": ("a repeated string instruction, whose rcx counts down", re.compile(r"rep[a-z]* (movs|stos)[bwlq]$")),
+    "rdmsr": ("rdmsr", re.compile(r"rdmsr$")),
+    "rdmsr_safe": ("rdmsr", re.compile(r"rdmsr$")),
+    "rdmsr_in_mce": ("rdmsr", re.compile(r"rdmsr$")),
+    "wrmsr": ("wrmsr", re.compile(r"wrmsr(ns)?$")),
+    "wrmsr_safe": ("wrmsr", re.compile(r"wrmsr(ns)?$")),
+    "wrmsr_in_mce": ("wrmsr", re.compile(r"wrmsr(ns)?$")),
+    "fpu_restore": ("a restore of FPU state", re.compile(r"(fxrstor|xrstors?|frstor)(64|l|s|q)?$")),
+    "clear_fs": ("a load of %fs", re.compile(r"(mov|pop)[wlq]?$")),
+    "pop_reg": ("a pop", re.compile(r"(pop|lfs|lgs)[wlq]?$")),
+    "fault_sgx": ("encls", re.compile(r"encls$")),
+}
+"""What the instruction must be, in words and as a mnemonic. Kernel: arch/x86/mm/extable.c fixup_exception(), v6.1."""
+ONLY_JIT = "only a BPF JIT writes such entries, and into a program's own table"
+LOOK_BACK = 8
+"""Bytes before an instruction that tell which one stands there, on s390."""
+OPCODE_LOAD = 0x8B
+LEGACY_PREFIXES = frozenset(b"\x66\x67\x2e\x36\x3e\x26\x64\x65\xf0\xf2\xf3")
+ARM64_LDR_X = (0xFFFFFC00, 0xF9400000)
+"""ldr Xt, [Xn]: mask and value. Manual: Arm ARM, C6.2, LDR (immediate), unsigned offset, of 0."""
+STACK_POINTERS = {
+    "EM_X86_64": ("rsp",),
+    "EM_386": ("esp", "rsp"),
+    "EM_S390": ("%r15",),
+    "EM_RISCV": ("sp",),
+    "EM_LOONGARCH": ("$sp", "sp"),
+}
+
+
+def unknown_type(context: AuditContext) -> Iterator[Hit]:
+    """
+    An entry has a type that its kernel does not know.
+
+    Kernel: arch/x86/mm/extable.c fixup_exception() ends in BUG(), arch/s390/mm/extable.c in panic(), v6.1.
+    """
+    for each in context.entries:
+        if each.entry.type == "unknown":
+            yield Hit(
+                each.entry.insn,
+                f"entry {each.entry.index}, for {context.name(each.entry.insn)}, has type {each.entry.number}, which "
+                "is none of this kernel's",
+                each,
+            )
+
+
+def misfit(context: AuditContext) -> Iterator[Hit]:
+    """An entry's type says more about the instruction than is true of it."""
+    if not can_disassemble(context.platform):
+        context.skip("whether types fit their instructions", f"no decoder for {context.platform.name}")
+        return
+    for each in context.entries:
+        wrong = misfits(context, each)
+        if wrong is not None:
+            entry = each.entry
+            yield Hit(
+                entry.insn,
+                f"entry {entry.index} of type {entry.type} is for {context.name(entry.insn)}, "
+                f"{words(context, entry.insn)}: {wrong}",
+                each,
+            )
+
+
+def words(context: AuditContext, address: int) -> str:
+    """The instruction there, quoted."""
+    found = context.instruction(address)
+    return f"`{found.text}`" if found else "which is no instruction"
+
+
+def misfits(context: AuditContext, each: TableEntry) -> str | None:
+    """What is wrong with an entry's type for its instruction, or None."""
+    entry = each.entry
+    if entry.type == "bpf":
+        return ONLY_JIT
+    variants = context.variants(entry.insn)
+    machine = context.platform.elf_machine
+    if not variants:
+        return None
+    if machine in X86:
+        if entry.type in X86_FITS:
+            what, pattern = X86_FITS[entry.type]
+            if not any(pattern.match(one.mnemonic) and fits_operands(entry.type, one) for one in variants):
+                return f"the handler takes it for {what}"
+        if entry.type == "zeropad" and not any(
+            is_word_load(one, context.platform.pointer) and entry.fixup == one.address + one.length for one in variants
+        ):
+            return "the handler decodes a mov of a whole word from memory, with the fixup behind it"
+    if machine == "EM_AARCH64" and entry.type == "load_unaligned_zeropad":
+        return arm64_zeropad(each, variants[0])
+    return None
+
+
+def fits_operands(type_: str, instruction: Disassembled) -> bool:
+    """Where the mnemonic alone does not tell."""
+    return type_ != "clear_fs" or instruction.operands.endswith("%fs")
+
+
+def is_word_load(instruction: Disassembled, word: int) -> bool:
+    """
+    Is it opcode 8b with a memory operand of the size of long?
+
+    Kernel: arch/x86/mm/extable.c ex_handler_zeropad(), v6.1.
+    """
+    code, wide, at = instruction.code, word == 4, 0
+    while at < len(code) and code[at] in LEGACY_PREFIXES:
+        if code[at] == 0x66:
+            return False
+        at += 1
+    if word == 8 and at < len(code) and code[at] & 0xF0 == 0x40:
+        wide, at = bool(code[at] & 8), at + 1
+    return wide and at + 1 < len(code) and code[at] == OPCODE_LOAD and code[at + 1] >> 6 != 3
+
+
+def arm64_zeropad(each: TableEntry, instruction: Disassembled) -> str | None:
+    """
+    The handler reads the address from the register that the entry names, and the load's offset is none.
+
+    Kernel: arch/arm64/mm/extable.c ex_handler_load_unaligned_zeropad(), v6.1.
+    """
+    word = int.from_bytes(instruction.code, "little")
+    mask, value = ARM64_LDR_X
+    if word & mask != value:
+        return "the handler loads a whole word by the register alone"
+    fields = dict(each.entry.fields)
+    for name, number in (("data", word & 31), ("addr", word >> 5 & 31)):
+        expected = f"x{number}" if number < 31 else None
+        if fields.get(name) != expected:
+            return f"the entry's {name} register is {fields.get(name)}, the instruction's {expected or 'sp or xzr'}"
+    return None
+
+
+def impossible_register(context: AuditContext) -> Iterator[Hit]:
+    """
+    An entry's handler would write the stack pointer, or a register that is none.
+
+    Kernel: arch/x86/mm/extable.c pt_regs_nr(), v6.1.
+    """
+    pointers = STACK_POINTERS.get(context.platform.elf_machine, ())
+    for each in context.entries:
+        for name, value in each.entry.fields:
+            if value in pointers or value.endswith("?"):
+                what = "is the stack pointer" if value in pointers else "does not exist"
+                yield Hit(
+                    each.entry.insn,
+                    f"entry {each.entry.index} of type {each.entry.type}, for {context.name(each.entry.insn)}, names "
+                    f"{value} as {name}, which {what}",
+                    each,
+                )
+
+
+def cannot_fault(context: AuditContext) -> Iterator[Hit]:
+    """
+    An entry is for an instruction that cannot fault: the one that can stands next to it, unprotected.
+
+    On s390 an exception may leave the address of the next instruction behind, so entries there come in pairs.
+    Kernel: arch/s390/include/asm/uaccess.h __put_get_user_asm(), v6.1.
+    """
+    if not can_disassemble(context.platform):
+        context.skip("whether instructions of entries can fault", f"no decoder for {context.platform.name}")
+        return
+    for each in context.entries:
+        entry = each.entry
+        variants = context.variants(entry.insn)
+        before = context.code(entry.insn - LOOK_BACK, LOOK_BACK)
+        if not variants or any(can_fault(context.platform, one, before=before) for one in variants):
+            continue
+        yield Hit(
+            entry.insn,
+            f"entry {entry.index} is for {context.name(entry.insn)}, {words(context, entry.insn)}, which cannot fault",
+            each,
+        )

@@ -1,0 +1,125 @@
+"""Rules about where an entry's instruction and its fixup lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..arch.disassembly import can_disassemble
+from ..images.module import Module
+from .boundaries import boundary
+from .context import AuditContext, TableEntry
+from .families import NOT_ADDRESSES
+from .rule import Hit
+
+
+def insn_not_code(context: AuditContext) -> Iterator[Hit]:
+    """An entry's instruction does not lie in executable memory."""
+    for each in context.entries:
+        if context.executable(each.entry.insn) is None:
+            yield Hit(
+                each.entry.insn, f"entry {each.entry.index}'s instruction {where(context, each.entry.insn)}", each
+            )
+
+
+def fixup_not_code(context: AuditContext) -> Iterator[Hit]:
+    """An entry's fixup does not lie in executable memory."""
+    for each in context.entries:
+        entry = each.entry
+        if entry.type not in NOT_ADDRESSES and context.executable(entry.fixup) is None:
+            yield Hit(
+                entry.fixup,
+                f"entry {entry.index}, for {context.name(entry.insn)}, leads to {entry.fixup:#x}, which "
+                f"{where(context, entry.fixup)}",
+                each,
+            )
+
+
+def where(context: AuditContext, address: int) -> str:
+    """Says of an address outside all code what it lies in instead."""
+    section = context.section(address)
+    return f"lies in {section.name}, which is not executable" if section else "lies in no section of the image"
+
+
+def not_a_boundary(context: AuditContext) -> Iterator[Hit]:
+    """An entry points into the middle of an instruction, as decoding its function from the start shows."""
+    if not can_disassemble(context.platform):
+        context.skip("whether entries point at instructions", f"no decoder for {context.platform.name}")
+        return
+    for each in context.entries:
+        entry = each.entry
+        for what, address in (("instruction", entry.insn), ("fixup", entry.fixup)):
+            if what == "fixup" and entry.type in NOT_ADDRESSES:
+                continue
+            inside = boundary(context, address)
+            if inside is not None:
+                yield Hit(
+                    address,
+                    f"entry {entry.index}'s {what} is {address - inside} bytes into the instruction at "
+                    f"{context.name(inside)}",
+                    each,
+                )
+
+
+def fixup_freed(context: AuditContext) -> Iterator[Hit]:
+    """
+    An entry's instruction stays and its fixup is freed once the kernel (or the module) is up.
+
+    Kernel: init/main.c free_initmem(), kernel/module/main.c do_free_init(), v6.1.
+    """
+    for each in context.entries:
+        insn, fixup = context.section(each.entry.insn), context.section(each.entry.fixup)
+        if insn is None or fixup is None or each.entry.type in NOT_ADDRESSES:
+            continue
+        if fixup.discarded and fixup.executable and not insn.discarded:
+            yield Hit(
+                each.entry.insn,
+                f"entry {each.entry.index} is for {context.name(each.entry.insn)} in {insn.name}, which stays, and its "
+                f"fixup is in {fixup.name}, which is freed",
+                each,
+            )
+
+
+def stays_after_init(context: AuditContext) -> Iterator[Hit]:
+    """
+    Entries for code of `.init.text` stay in the kernel's own table, which is never trimmed: one finding for them all.
+
+    Kernel: kernel/extable.c search_kernel_exception_table(), lib/extable.c trim_init_extable(), v6.1. A module's are
+    dropped with its init code.
+    """
+    if context.image.module is not None:
+        return
+    stale = [each for each in context.entries if is_init(context, each)]
+    if stale:
+        first = stale[0]
+        yield Hit(
+            first.entry.insn,
+            f"{len(stale)} of {len(context.entries)} entries are for code that is freed after boot, and stay in the "
+            f"table; entry {first.entry.index}, for {context.name(first.entry.insn)}, is the first",
+            first,
+        )
+
+
+def is_init(context: AuditContext, each: TableEntry) -> bool:
+    """Is the entry for code that is freed?"""
+    section = context.section(each.entry.insn)
+    return section is not None and section.discarded and section.executable
+
+
+def discarded_section(context: AuditContext) -> Iterator[Hit]:
+    """
+    A module's entry refers to a section that is not loaded, or was left out when the module was linked.
+
+    Kernel: kernel/module/main.c layout_sections() and simplify_symbols(), v6.1: a symbol of such a section is resolved
+    against address 0. What `scripts/mod/modpost.c` warns of when the module is built.
+    """
+    if not isinstance(context.image, Module):
+        return
+    for found in context.tables:
+        for relocation in context.image.relocations(found.name):
+            if relocation.loaded and relocation.section is not None:
+                continue
+            index = relocation.offset // found.table.layout.size
+            if index < len(found.table):
+                target = relocation.section or relocation.symbol or "nothing"
+                each = TableEntry(found, found.table[index])
+                yield Hit(each.entry.address, f"entry {index} refers to {target}, which is not in the module", each)
