@@ -23,6 +23,7 @@ from .vocabulary.exception_entry import ExceptionEntry
 from .vocabulary.outcome import FixedUp, Oops, Outcome, OutOfMemory, Resolved, Retry, Signal, Spurious
 
 if TYPE_CHECKING:
+    from .images.open_image import open_image
     from .images.vmlinux import Vmlinux
     from .machine.machine import Machine
 
@@ -46,8 +47,9 @@ __all__ = [
     "Unsupported",
     "Vmlinux",
     "__version__",
+    "open_image",
 ]
-LATER = {"Machine": ".machine.machine", "Vmlinux": ".images.vmlinux"}
+LATER = {"Machine": ".machine.machine", "Vmlinux": ".images.vmlinux", "open_image": ".images.open_image"}
 
 
 def __getattr__(name: str) -> Any:

@@ -87,7 +87,7 @@ def test_without_symbols_the_table_is_found_by_its_shape() -> None:
     assert image.how[1].startswith("no symbols (Image: ")
     assert (image.sections, image.executable) == ((), ((BASE, BASE + SIZE),))
     (found,) = image.exception_tables
-    assert found.found.startswith("by its shape: 60 entries of 12 bytes in order at 0xffff800008300000")
+    assert found.found.startswith("its shape: 60 entries of 12 bytes in order at 0xffff800008300000")
     assert tuple(entry.insn for entry in found.table) == specimen.insns
     with pytest.raises(Absent, match="version banner"):
         _ = image.version

@@ -142,7 +142,7 @@ def test_the_words_say_what_was_found() -> None:
     image = table_image(X86_64, 60, address=X86)
     _, words = the_one(by_shape([(X86, memoryview(image.data))], X86_64, [(X86, X86 + TABLE)]), where="it")
     assert words == (
-        "by its shape: 60 entries of 12 bytes in order at 0xffffffff81300000 whose addresses lie in code (100%)"
+        "its shape: 60 entries of 12 bytes in order at 0xffffffff81300000 whose addresses lie in code (100%)"
         " and whose instructions may fault (100%); nothing else is like it"
     )
 

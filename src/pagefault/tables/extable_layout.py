@@ -53,7 +53,7 @@ def choose(table: RawTable, version: tuple[int, int] | None, *, strict: bool) ->
     if not len(table.raw):
         return chosen, "the table is empty: any layout fits"
     order = "in order" if chosen.in_order else "not in order"
-    how = f"{len(chosen.insn)} entries, all addresses executable, all types known, {order}"
+    how = f"{counted(len(chosen.insn))}, all addresses executable, all types known, {order}"
     others = [reading for reading in fitting if reading is not chosen]
     if others:
         same = all(np.array_equal(reading.kind, chosen.kind) for reading in others)
@@ -62,6 +62,11 @@ def choose(table: RawTable, version: tuple[int, int] | None, *, strict: bool) ->
     elif version is not None and not chosen.layout.covers(version):
         how += f"; not what an unpatched {version[0]}.{version[1]} has"
     return chosen, how
+
+
+def counted(entries: int) -> str:
+    """As in "532 entries"."""
+    return f"{entries} entr{'y' if entries == 1 else 'ies'}"
 
 
 def nearest(readings: list[Reading], table: RawTable, version: tuple[int, int] | None) -> tuple[Reading, str]:

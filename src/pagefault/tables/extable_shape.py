@@ -128,7 +128,7 @@ def the_one(candidates: Sequence[Candidate], *, where: str) -> tuple[Candidate, 
         raise Absent("exception table", where=where, hint=hint)
     best = candidates[0]
     others = [c for c in candidates[1:] if not overlap(c, best)]
-    words = f"by its shape: {best.entries} entries of {best.layout.size} bytes in order at {best.address:#x}"
+    words = f"its shape: {best.entries} entries of {best.layout.size} bytes in order at {best.address:#x}"
     place = f"addresses lie in code ({best.inside:.0%})" if best.inside is not None else "addresses lie in the image"
     words += f" whose {place}"
     if best.faulting is not None:
