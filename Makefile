@@ -11,7 +11,7 @@ PIP    := env -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT PIP_USER=0 PIP_DISABLE_PIP
 
 help:
 	@echo 'make run      play every scene on the small kernel   (ARGS="null-read", ARGS="--kernel vmlinux")'
-	@echo 'make test     run the tests; the first time fetches two Debian kernels   (ARGS="-m \"not kernel\"" for none)'
+	@echo 'make test     run the tests; the first time fetches kernels of Debian (ARGS="-m \"not kernel\"" for none)'
 	@echo 'make check    format, lint, types, layers'
 	@echo 'make bench    measure: faulting calls a second, walks a second, the commands'
 	@echo 'make kernel   rebuild the small kernel with gcc'
