@@ -65,9 +65,9 @@ $(VENV)/made.stamp:
 	@touch $@
 
 $(VENV)/run.stamp: pyproject.toml $(VENV)/made.stamp
-	$(call quietly,Installing pagefault and what it needs (40 MB; once),$(PIP) install -e .)
+	$(call quietly,Installing pagefault and what it needs (50 MB; once),$(PIP) install -e .)
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml $(VENV)/made.stamp
-	$(call quietly,Installing pagefault and its development tools (90 MB; once),$(PIP) install -e '.[dev]')
+	$(call quietly,Installing pagefault and its development tools (160 MB; once),$(PIP) install -e '.[dev]')
 	@touch $(VENV)/run.stamp $@
