@@ -7,7 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := env -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 
-.PHONY: help run test check bench kernel clean
+.PHONY: help run test check bench kernel lab clean
 
 help:
 	@echo 'make run      play every scene on the small kernel   (ARGS="null-read", ARGS="--kernel vmlinux")'
@@ -15,6 +15,7 @@ help:
 	@echo 'make check    format, lint, types, layers'
 	@echo 'make bench    measure: faulting calls a second, walks a second, the commands'
 	@echo 'make kernel   rebuild the small kernel with gcc'
+	@echo 'make lab      boot real kernels under QEMU and record their page faults again   (ARGS="fork anon-read")'
 	@echo 'make clean    remove what these verbs made here'
 	@echo 'PYTHON=…      which Python to set up with (3.11 or later; now $(PYTHON))'
 
@@ -35,6 +36,9 @@ bench: $(VENV)/dev.stamp
 
 kernel: $(VENV)/run.stamp
 	@$(MAKE) --no-print-directory -C kernel PYTHON=$(abspath $(BIN)/python)
+
+lab: $(VENV)/dev.stamp
+	@$(BIN)/python -m lab.record $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist kernel/build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

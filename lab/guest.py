@@ -1,21 +1,23 @@
 """
-A real Linux under QEMU: Debian's kernel with a busybox of the host's, a few files and a script; then its memory.
-dumped.
+A real Linux under QEMU: a kernel, an initial file system of busybox and a few files, and a script that runs as root.
 
     with Guest(vmlinuz, files={"/evdev.ko": path}, script="insmod /evdev.ko") as guest:
         guest.dump(path)            # an ELF vmcore
         guest.serial                # what the kernel and the script printed
+        guest.console               # what programs in it wrote to port 0xe9: bytes, without a driver in between
 """
 
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,6 +30,7 @@ INIT = f"""#!/bin/busybox sh
 export PATH=/bin HOME=/
 mount -t proc proc /proc
 mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
 sh /script 2>&1
 echo '{READY}'
 sleep 100000
@@ -39,40 +42,52 @@ class NoGuestError(Exception):
 
 
 class Guest:
-    """One boot. `serial` is everything printed so far."""
+    """One boot, up when the script has ended. Raises NoGuestError."""
 
     def __init__(
-        self, vmlinuz: Path, *, files: dict[str, Path], script: str, memory: int = 256, options: str = ""
+        self,
+        vmlinuz: Path,
+        *,
+        files: Mapping[str, Path],
+        script: str,
+        memory: int = 256,
+        cpus: str = "1",
+        cpu: str = "max",
+        options: str = "",
+        patience: float = PATIENCE,
     ) -> None:
-        for tool, package in (
-            ("qemu-system-x86_64", "qemu-system-x86"),
-            ("cpio", "cpio"),
-            ("busybox", "busybox-static"),
-        ):
+        for tool, package in TOOLS.items():
             if shutil.which(tool) is None:
                 raise NoGuestError(f"there is no {tool} here (Debian: apt-get install {package})")
         self._folder = tempfile.TemporaryDirectory(prefix="pagefault-guest-")
         work = Path(self._folder.name)
-        self._serial = work / "serial.log"
-        initrd = work / "initrd"
-        pack(work / "root", files, script, initrd)
-        arguments = f"-m {memory} -smp 2 -cpu max -device vmcoreinfo -display none -no-reboot".split()
-        arguments += ["-kernel", str(vmlinuz), "-initrd", str(initrd), "-append", f"console=ttyS0 quiet {options}"]
-        arguments += ["-serial", f"file:{self._serial}", "-qmp", f"unix:{work / 'qmp'},server,nowait"]
+        self._serial, self._console = work / "serial", work / "console"
+        pack(work / "root", files, script, work / "initrd")
+        arguments = f"-m {memory} -smp {cpus} -cpu {cpu} -device vmcoreinfo -display none -no-reboot -accel tcg".split()
+        arguments += ["-kernel", str(vmlinuz), "-initrd", str(work / "initrd")]
+        arguments += ["-append", f"console=ttyS0 quiet {options}", "-serial", f"file:{self._serial}"]
+        arguments += ["-debugcon", f"file:{self._console}", "-qmp", f"unix:{work / 'qmp'},server,nowait"]
         self._process = subprocess.Popen(["qemu-system-x86_64", *arguments], stdin=subprocess.DEVNULL)
-        self._wait()
+        try:
+            self._wait(patience)
+        except BaseException:
+            self.close()
+            raise
 
-    def _wait(self) -> None:
-        end = time.monotonic() + PATIENCE
+    def _wait(self, patience: float) -> None:
+        end = time.monotonic() + patience
         while READY not in self.serial:
             if self._process.poll() is not None or time.monotonic() > end:
-                self.close()
                 raise NoGuestError(f"the guest did not come up; it said:\n{self.serial[-2000:]}")
             time.sleep(0.1)
 
     @property
     def serial(self) -> str:
         return self._serial.read_text(errors="replace") if self._serial.exists() else ""
+
+    @property
+    def console(self) -> bytes:
+        return self._console.read_bytes()
 
     def dump(self, path: Path, **arguments: object) -> None:
         """The guest's memory as a vmcore; `arguments` are those of QMP's dump-guest-memory (`format`)."""
@@ -95,6 +110,7 @@ class Guest:
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
+        self._folder.cleanup()
 
     def __enter__(self) -> Self:
         return self
@@ -103,11 +119,17 @@ class Guest:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-        self._folder.cleanup()
 
 
-def pack(root: Path, files: dict[str, Path], script: str, initrd: Path) -> None:
-    """The initial file system: busybox, the script, and `files` (places in the guest -> files or folders here)."""
+TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "cpio": "cpio", "busybox": "busybox-static"}
+"""What has to be here, and Debian's packages that have it."""
+
+
+def pack(root: Path, files: Mapping[str, Path], script: str, initrd: Path) -> None:
+    """The initial file system: busybox, the script, and `files` (places in the guest -> files or folders here).
+
+    A file NAME.xz goes in unpacked when its place does not end so: newer kernels' modules are stored that way.
+    """
     for folder in ("bin", "proc", "sys", "dev", "tmp"):
         (root / folder).mkdir(parents=True)
     shutil.copy(shutil.which("busybox") or "", root / "bin" / "busybox")
@@ -119,6 +141,8 @@ def pack(root: Path, files: dict[str, Path], script: str, initrd: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, target, symlinks=False, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.suffix == ".xz" and target.suffix != ".xz":
+            target.write_bytes(lzma.decompress(source.read_bytes()))
         else:
             shutil.copy(source, target)
     with initrd.open("wb") as archive:
