@@ -16,6 +16,13 @@ from pagefault.arch.plain_exception_types import (
 )
 
 
+def test_who_sorts_from_when() -> None:
+    assert ARM_EXCEPTIONS.sorted_since == POWERPC64_EXCEPTIONS.sorted_since == (5, 4)
+    assert MIPS_EXCEPTIONS.sorted_at_build((5, 4))
+    assert not MIPS_EXCEPTIONS.sorted_at_build((5, 3))
+    assert SPARC_EXCEPTIONS.sorted_since is None
+
+
 def test_pointers() -> None:
     assert (pointers("m68k", 32, "").size, pointers("m68k", 64, "").size) == (8, 16)
     assert pointers("m68k", 32, "").addresses is Addressing.ABSOLUTE

@@ -55,6 +55,41 @@ def test_widths() -> None:
         assert platform.kernel_half <= platform.address_mask
 
 
+def test_where_kernels_begin() -> None:
+    """The lowest PAGE_OFFSET, __PAGE_OFFSET or KERNBASE that each architecture's kernels can be configured for."""
+    halves = {platform.name: platform.kernel_half for platform in PLATFORMS}
+    wide = dict.fromkeys(("x86_64", "arm64", "mips64", "riscv64", "loongarch64", "alpha"), 0x8000_0000_0000_0000)
+    assert halves == wide | {
+        "x86_32": 0x4000_0000,
+        "arm": 0x3F00_0000,
+        "mips": 0x8000_0000,
+        "powerpc": 0x8000_0000,
+        "powerpc64": 0xC000_0000_0000_0000,
+        "s390": 0,
+        "riscv32": 0x8000_0000,
+        "parisc": 0x1000_0000,
+        "parisc64": 0x4000_0000,
+        "sparc": 0xF000_0000,
+        "sparc64": 0x40_0000,
+    }
+
+
+def test_parisc_had_pointers_until_4_6() -> None:
+    for platform, size in (("parisc", 8), ("parisc64", 16)):
+        (exceptions,) = (each.exceptions for each in PLATFORMS if each.name == platform)
+        sizes = [
+            next(layout.size for layout in exceptions.layouts if layout.covers(version))
+            for version in ((4, 5), (4, 6), (6, 7), (6, 8))
+        ]
+        assert sizes == [size, 8, 8, 12]
+
+
+def test_the_vdsos_with_tables() -> None:
+    assert {platform.name for platform in PLATFORMS if platform.vdsos} == {"x86_64", "x86_32"}
+    assert X86_64.vdsos is not None
+    assert X86_64.vdsos.images == ("vdso_image_64", "vdso_image_x32", "vdso_image_32")
+
+
 def test_the_tables_beside() -> None:
     assert [extra.section for extra in S390.extra_tables] == [".amode31.ex_table"]
     assert S390.extra_tables[0].format is None, "its entries are as __ex_table's"

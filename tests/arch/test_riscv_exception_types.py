@@ -21,6 +21,12 @@ def test_sizes_by_era() -> None:
     assert not LOONGARCH64_EXCEPTIONS.layouts[0].covers((6, 1))
 
 
+def test_a_bpf_store_clears_no_register() -> None:
+    for form in (RISCV64_EXCEPTIONS, RISCV32_EXCEPTIONS):
+        assert form.bpf is not None
+        assert form.bpf.registers == {0: None} | dict(enumerate(REGISTERS[1:], 1))
+
+
 def test_registers() -> None:
     assert len(REGISTERS) == len(LOONGARCH_REGISTERS) == 32
     assert [REGISTERS[n] for n in (0, 1, 8, 10, 17, 18, 27, 28, 31)] == "zero ra s0 a0 a7 s2 s11 t3 t6".split()

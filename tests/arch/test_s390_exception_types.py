@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pagefault.arch.exception_format import Addressing
 from pagefault.arch.s390_exception_types import LAYOUTS, S390_EXCEPTIONS, sensible
 
 
@@ -16,10 +17,20 @@ def test_numbers_by_era() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "size"), [((4, 19), 8), ((5, 10), 16), ((5, 17), 16), ((5, 18), 12), ((6, 1), 12), ((6, 15), 12)]
+    ("version", "size"),
+    [
+        *(((3, 6), 16), ((3, 7), 8), ((4, 19), 8), ((5, 8), 8), ((5, 9), 16), ((5, 10), 16), ((5, 17), 16)),
+        *(((5, 18), 12), ((6, 1), 12), ((6, 15), 12)),
+    ],
 )
 def test_sizes_by_era(version: tuple[int, int], size: int) -> None:
     assert [layout.size for layout in LAYOUTS if layout.covers(version)] == [size]
+
+
+def test_two_layouts_of_16_bytes() -> None:
+    absolute, handler = (next(layout for layout in LAYOUTS if layout.covers(version)) for version in ((3, 6), (5, 10)))
+    assert absolute.addresses is Addressing.ABSOLUTE
+    assert (handler.addresses, handler.handler_bytes, handler.handler_optional) == (Addressing.OWN_FIELD, 8, True)
 
 
 def test_fields() -> None:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pagefault.arch.x86_exception_types import (
     DATA,
+    IMM,
     LAYOUTS,
     PT_REGS,
+    REG,
     REGISTERS,
     TYPE,
     TYPES,
     X86_32_EXCEPTIONS,
     X86_64_EXCEPTIONS,
-    DataWord,
 )
-from pagefault.errors import BadInput
 
 
 def test_numbers_since_5_17() -> None:
@@ -77,19 +75,9 @@ def test_registers_are_numbered_as_instructions_number_them() -> None:
 
 
 def test_the_data_word() -> None:
-    assert DataWord.decode(0xFFF2_1111) == DataWord(type=17, register=1, flags=1, immediate=-14)
-    assert DataWord.decode(0x0008_0013) == DataWord(type=19, immediate=8)
-    assert DataWord(17, 2, 3, -1).encode() == 0xFFFF_3211
-
-
-@given(st.integers(0, 0xFFFF_FFFF))
-def test_any_data_word_survives(word: int) -> None:
-    assert DataWord.decode(word).encode() == word
-
-
-@pytest.mark.parametrize(
-    "word", [DataWord(256), DataWord(-1), DataWord(1, 16), DataWord(1, 0, 16), DataWord(1, 0, 0, 0x8000)]
-)
-def test_a_field_out_of_range_is_refused(word: DataWord) -> None:
-    with pytest.raises(BadInput):
-        word.encode()
+    assert (REG.text(0xFFF2_1111), IMM.value(0xFFF2_1111)) == ("rcx", -14)
+    assert (REG.text(0x0008_0F13), IMM.value(0x0008_0F13)) == ("r15", 8)
+    assert DATA.type_mask | REG.mask | 0b11 << 12 | 0b11 << 14 | IMM.mask == 0xFFFF_FFFF
+    for form in (X86_64_EXCEPTIONS, X86_32_EXCEPTIONS):
+        assert form.immediate == IMM
+        assert form.flags == ("clear_ax", "clear_dx")

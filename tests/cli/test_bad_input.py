@@ -62,16 +62,21 @@ def without_table(folder: Path) -> Path:
     return written(folder / "without-table", data.replace(b"__ex_table", b"__no_table"))
 
 
-def entries_outside(folder: Path) -> Path:
+def offset_of_table() -> int:
     image = Vmlinux.open(small_kernel())
-    offset = image.file_offset(image.extable[1])
+    section = image.section("__ex_table")
+    assert section is not None
+    return image.file_offset(section[1])
+
+
+def entries_outside(folder: Path) -> Path:
+    offset = offset_of_table()
     data = changed(small_kernel().read_bytes(), offset + 2 * 12, (0x7000_0000).to_bytes(4, "little"))
     return written(folder / "entries-outside", data)
 
 
 def unknown_type(folder: Path) -> Path:
-    image = Vmlinux.open(small_kernel())
-    offset = image.file_offset(image.extable[1])
+    offset = offset_of_table()
     data = changed(small_kernel().read_bytes(), offset + 8, bytes([99]))
     return written(folder / "unknown-type", data)
 

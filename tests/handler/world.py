@@ -7,7 +7,7 @@ from dataclasses import replace
 from pagefault.arch import x86_64
 from pagefault.arch.x86_64 import CpuState
 from pagefault.arch.x86_eras import KernelProfile, profile
-from pagefault.arch.x86_exception_types import BY_NAME, DATA, DataWord
+from pagefault.arch.x86_exception_types import BY_NAME, DATA
 from pagefault.handler import Context
 from pagefault.memory.ram import FrameAllocator, Ram
 from pagefault.tables.address_space import AddressSpace
@@ -47,7 +47,7 @@ class World:
         self.ram.write(self.mm.root + PAGE // 2, self.ram.read(self.init_mm_root + PAGE // 2, PAGE // 2) or b"")
         self.cpu = replace(self.cpu, cr3=self.mm.root)
         self.faulthandler_disabled = False
-        word = DataWord(BY_NAME["uaccess"].number or 0).encode()
+        word = BY_NAME["uaccess"].number or 0
         raw = encode([TableEntry(LISTED, LANDING, word)], TEXT + 0x2000, DATA)
         table = ExceptionTable.from_bytes(
             raw, TEXT + 0x2000, where="a test", executable=[(TEXT, TEXT + PAGE)], version=(6, 1)

@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreign_kernel import ForeignKernel
+from images.test_utsname import utsname
 from pagefault.errors import BadInput
 from pagefault.images import boot_image, elf
 from pagefault.images.boot_image import Payload, unwrap
 
 NOISE = random.Random(3)
-RAW = NOISE.randbytes(6000) + b"Linux version 6.1.0 (raw)\n" + NOISE.randbytes(6000)
-"""What a kernel looks like as it lies in memory: nothing tells it but its banner."""
+RAW = NOISE.randbytes(6000) + utsname() + NOISE.randbytes(6000)
+"""What a kernel looks like as it lies in memory: nothing tells it but its utsname."""
 INITRAMFS = gzip.compress(NOISE.randbytes(9000))
 """A sound stream that holds no kernel."""
 
@@ -35,7 +36,8 @@ def elf_file(*, kind: int = 2, machine: int = 62, wide: bool = True, big: bool =
     return identity + struct.pack(order + form, *fields) + names + section
 
 
-VMLINUX = elf_file(names=b"\0.text\0__ex_table\0") + NOISE.randbytes(9000)
+VMLINUX = elf_file(names=b"\0.text\0__ex_table\0") + NOISE.randbytes(9000) + utsname()
+MODULE = elf_file(kind=1) + NOISE.randbytes(9000) + b"Linux version 6.1.0" + utsname()
 
 
 def appended(stream: bytes, plain: bytes) -> bytes:
@@ -47,9 +49,11 @@ def xz(data: bytes) -> bytes:
     return appended(lzma.compress(data, check=lzma.CHECK_CRC32, filters=filters), data)
 
 
-def lz4_legacy(data: bytes) -> bytes:
-    block = lz4.block.compress(data, store_size=False)
-    return appended(b"\x02\x21\x4c\x18" + struct.pack("<I", len(block)) + block, data)
+def lz4_legacy(data: bytes, *, first: int = 0) -> bytes:
+    """Two blocks of data, or one."""
+    blocks = [lz4.block.compress(part, store_size=False) for part in (data[:first], data[first:]) if part]
+    sized = b"".join(struct.pack("<I", len(block)) + block for block in blocks)
+    return appended(b"\x02\x21\x4c\x18" + sized, data)
 
 
 def filled(size: int, *fields: tuple[int, bytes]) -> bytes:
@@ -101,6 +105,16 @@ def opened(data: bytes) -> Payload:
     return unwrap(memoryview(data), "vmlinuz")
 
 
+def unified(kernel: bytes, *, machine: int = 0x8664, initrd: bytes = b"") -> bytes:
+    """What systemd-stub's programs look like: code, an initrd, the kernel."""
+    at = 0x400 + len(initrd)
+    sections = (b".text", 0x100, 0x200), (b".initrd", len(initrd), 0x400), (b".linux", len(kernel), at)
+    headers = [struct.pack("<8sIIII16x", name, size, at, size + 0x10, at) for name, size, at in sections]
+    coff = b"PE\0\0" + struct.pack("<HHIIIHH", machine, len(sections), 0, 0, 0, 0x20, 0)
+    front = filled(0x400, (0, b"MZ"), (0x3C, b"\x80"), (0x80, coff), (0xB8, b"".join(headers)))
+    return front + initrd + kernel + bytes(0x200)
+
+
 LAYERS: dict[str, tuple[bytes, bytes, tuple[str, ...]]] = {
     "bzImage": (
         bzimage(xz(VMLINUX)),
@@ -132,6 +146,26 @@ LAYERS: dict[str, tuple[bytes, bytes, tuple[str, ...]]] = {
     "zImage, lz4": (zimage(lz4_legacy(RAW)), RAW, ("arm zImage (little-endian)", "lz4-compressed payload at 0x800, ")),
     "zImage, uncompressed": (zimage(RAW), zimage(RAW), ("arm zImage (little-endian)",)),
     "s390": (s390(bz2.compress(RAW)), RAW, ("s390 bzImage", "bzip2-compressed payload at 0x11000, found")),
+    "unified, bzImage": (
+        unified(bzimage(xz(VMLINUX)), initrd=xz(MODULE) * 2 + xz(VMLINUX)),
+        VMLINUX,
+        ("unified kernel image (section .linux)", "x86 bzImage", "xz-compressed payload at 0x"),
+    ),
+    "unified, arm64": (
+        unified(image(b"ARMd"), machine=0xAA64),
+        image(b"ARMd"),
+        ("unified kernel image", "arm64 Image"),
+    ),
+    "unified, loongarch": (
+        unified(zboot(gzip.compress(RAW), b"gzip"), machine=0x6264),
+        RAW,
+        ("unified kernel image", "EFI zboot", "gzip-compressed"),
+    ),
+    "modules and initramfs in front": (
+        zimage((xz(MODULE) + gzip.compress(b"070701" + MODULE)) * 6 + xz(RAW)),
+        RAW,
+        ("arm zImage", "xz-compressed payload at 0x"),
+    ),
     "uImage": (uimage(gzip.compress(RAW)), RAW, ("U-Boot uImage (Linux-6.1)", "gzip-compressed payload at 0x40, ")),
     "uImage of several files": (
         uimage(b"\0\0\0\x09" * 2 + xz(RAW), kind=4),
@@ -186,7 +220,7 @@ def test_it_says_how_much_came_out() -> None:
     [
         (bzimage(xz(VMLINUX)), 0xB2C),
         (zimage(xz(RAW)), 0x800),
-        (uimage(zimage(gzip.compress(xz(RAW)))), 0x840),
+        (uimage(zimage(gzip.compress(zimage(xz(RAW))))), 0x840),
         (uimage(gzip.compress(zimage(xz(RAW)))), 0x40),
         (gzip.compress(uimage(RAW)), 0),
         (uimage(RAW), 0x40),
@@ -278,35 +312,62 @@ def test_layers_end() -> None:
 
 
 def test_a_search_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel = (
-        RAW.hex().encode() + RAW[6000:6025]
-    )  # xz leaves nothing of it readable, so the banner does not give it away
+    kernel = RAW.hex().encode() + utsname()
     for streams, found in ((3, True), (4, False)):  # of MOST_OPENED, which each are a kernel's worth
         data = zimage(INITRAMFS * streams + xz(kernel))
         if found:
             assert opened(data).data == kernel
         else:
-            with pytest.raises(BadInput, match="no kernel behind it"):
+            with pytest.raises(BadInput, match="no kernel in the 4 compressed streams that were opened, with more beh"):
                 opened(data)
     monkeypatch.setattr(boot_image, "MOST_FOUND", len(kernel))
     assert opened(zimage(xz(kernel))).data == kernel
     monkeypatch.setattr(boot_image, "MOST_FOUND", len(kernel) - 1)
-    with pytest.raises(BadInput, match="no kernel behind it"):
+    with pytest.raises(BadInput, match="no kernel behind it; the xz stream at 0x800 is broken: more"):
         opened(zimage(xz(kernel)))
     monkeypatch.undo()
     monkeypatch.setattr(boot_image, "MOST_TRIES", 2)
     assert opened(zimage(gzip.compress(b"small") + xz(kernel))).data == kernel
-    with pytest.raises(BadInput, match="no kernel behind it"):
+    with pytest.raises(BadInput, match="no kernel in the 0 compressed streams"):
         opened(zimage(gzip.compress(b"small") * 2 + xz(kernel)))
 
 
 def test_a_search_passes_over_what_is_too_small() -> None:
-    assert opened(zimage(gzip.compress(b"Linux version 6.1") + xz(RAW))).data == RAW
+    assert opened(zimage(gzip.compress(utsname()) + xz(RAW))).data == RAW
 
 
-def test_the_banner_is_found_across_the_steps_of_the_search() -> None:
-    data = bytes(boot_image.STEP - 5) + b"Linux version 6.1"
-    assert opened(data) == Payload(memoryview(data), (), 0, "raw")
+def test_what_only_mentions_a_kernel_is_none() -> None:
+    program = elf_file() + NOISE.randbytes(9000) + b"Linux version 6.1.0 (somebody)"
+    assert opened(zimage(xz(program) + xz(RAW))).data == RAW
+    with pytest.raises(BadInput, match="no kernel behind it"):
+        opened(b"Linux version 6.1.0 (somebody)" + NOISE.randbytes(9000))
+
+
+@pytest.mark.parametrize("pack", [lambda data: lz4_legacy(data, first=8 << 20), xz], ids=["lz4", "xz"])
+def test_a_damaged_kernel_is_not_taken_for_a_flat_one(pack: Callable[[bytes], bytes]) -> None:
+    """lz4 leaves most of a banner readable, but no utsname."""
+    kernel = b"Linux version 6.1.0" + NOISE.randbytes(9 << 20) + RAW
+    stream = bytearray(pack(kernel))
+    assert opened(zimage(bytes(stream))).data == kernel
+    stream[-9000:-4000] = b"\xff" * 5000
+    with pytest.raises(BadInput, match=r"no kernel behind it; the (lz4|xz) stream at 0x800 is broken: "):
+        opened(zimage(bytes(stream)))
+
+
+def test_where_an_arm64_image_is_linked_to() -> None:
+    """Image headers: text_offset at 8, image_size at 16."""
+    for fields, text_offset in (
+        (struct.pack("<QQ", 0x80000, 0x100_0000), 0x80000),
+        (struct.pack("<QQ", 0, 0x100_0000), 0),
+        (struct.pack("<QQ", 0x280000, 0x100_0000), 0x80000),
+        (bytes(16), 0x80000),
+    ):
+        assert opened(image(b"ARMd", (8, fields))).text_offset == text_offset
+    assert opened(image(b"RSC\x05", (8, struct.pack("<QQ", 0x20_0000, 1)))).text_offset == 0
+
+
+def test_a_debug_kernel_is_too_large_to_be_searched_for_and_any_other_is_not() -> None:
+    assert 100 << 20 < boot_image.MOST_FOUND < 512 << 20
 
 
 def test_a_search_passes_over_bombs_and_broken_streams(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -250,3 +250,20 @@ class TestLz4Legacy:
         packed = lz4.block.compress(bytes(LEGACY_BLOCK + 1), store_size=False)
         with pytest.raises(BadInput, match="does not decompress"):
             undone(b"\x02\x21\x4c\x18" + struct.pack("<I", len(packed)) + packed)
+
+
+@pytest.mark.parametrize(("code", "taken"), [(30, True), (34, False)], ids=["128 MiB", "512 MiB"])
+def test_a_dictionary_may_be_as_large_as_the_kernels_build_makes_them(code: int, taken: bool) -> None:
+    """
+    The dictionary's size in xz's first block header, 2**(code / 2 + 12). Manual: The .xz File Format, 3.1 and 5.3.1.
+    """
+    packed = bytearray(lzma.compress(b"kernel" * 99, check=lzma.CHECK_CRC32))
+    size = 4 * packed[12] + 4
+    assert packed[14:16] == b"\x21\x01"
+    packed[16] = code
+    packed[12 + size - 4 : 12 + size] = struct.pack("<I", zlib.crc32(packed[12 : 12 + size - 4]))
+    if taken:
+        assert decompress(memoryview(packed), "it", limit=1000) == b"kernel" * 99
+    else:
+        with pytest.raises(BadInput, match=r"sound xz data, got .*[Mm]emory"):
+            decompress(memoryview(packed), "it", limit=1000)

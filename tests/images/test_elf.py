@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from images.elf_writer import AX, REL, SYMTAB, TEXT, Order, Piece, elf, save
 from pagefault.errors import BadInput
-from pagefault.images.elf import Elf, check_share
+from pagefault.images.elf import KINDS, Elf, check_share, structs
 
 GOOD = elf([Piece(".text", b"\x90" * 32, TEXT, AX), Piece(".note", b"hello")])
 
@@ -194,3 +194,10 @@ def test_a_damaged_file_opens_or_is_refused(
     except BadInput:
         return
     assert all(len(segment.data) <= segment.memory_size for segment in found.segments)
+
+
+def test_forms_of_headers_do_not_pile_up() -> None:
+    """A file may say any of 65,536 machines and as many types."""
+    for machine in range(2 * KINDS):
+        Elf.from_bytes(memoryview(elf([], machine=0xF000 + machine)), "made")
+    assert structs.cache_info().currsize <= KINDS

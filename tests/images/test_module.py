@@ -96,6 +96,12 @@ def test_a_relocation_against_a_discarded_section_is_left_as_it_is(tmp_path: Pat
     assert [entry.insn for entry in found.table] == [found.table.address]
 
 
+def test_a_file_of_debug_information_only(tmp_path: Path) -> None:
+    pieces = [Piece(".text", bytes(64), flags=AX), Piece("__ex_table", b"", flags=A, type=NOBITS, size=12)]
+    with pytest.raises(Absent, match="a file of debug information only"):
+        _ = opened(tmp_path, elf(pieces, kind=RELOCATABLE)).exception_tables
+
+
 def test_handlers_are_another_module_s_functions(tmp_path: Path) -> None:
     """From 4.6 to 5.15 the third word is the distance to a function of the kernel's."""
     symbols = symbol_table([("", 1, 0), ("ex_handler_default", 0, 0)], 4)
@@ -222,7 +228,7 @@ def as_we_say(module: Module) -> list[tuple[str, int]]:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_debian_s_modules(foreign_kernel: Callable[[str], ForeignKernel], architecture: str) -> None:
     checked = 0
-    for path in map(Path, find_modules(foreign_kernel(architecture).modules)):
+    for path in map(Path, find_modules(foreign_kernel(architecture).modules)[0]):
         module = Module.open(path)
         if module.exception_tables:
             assert as_we_say(module) == as_readelf_says(path, architecture), path

@@ -73,13 +73,34 @@ def test_broken_ones_do_not_stop_the_rest(tmp_path: Path) -> None:
     assert found["m007.ko"].value == 5
 
 
+def test_a_folder_that_cannot_be_read_does_not_stop_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By whoever runs the tests: to root, no folder is closed."""
+    folder, scandir, seen = tree(tmp_path, 4), os.scandir, list[tuple[int, int]]()
+
+    def guarded(path: str) -> object:
+        if path.endswith("/fs"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    found = list(load_tree(folder, entries, lambda done, total: seen.append((done, total))))
+    assert [Path(loaded.path).name for loaded in found] == ["m000.ko", "m002.ko", "fs"]
+    assert [loaded.value is not None for loaded in found] == [True, True, False]
+    assert isinstance(found[2].error, BadInput)
+    assert str(found[2].error) == f"{folder}/kernel/fs: expected a folder that can be read, got Permission denied"
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    for name in ("m000.ko", "m002.ko"):
+        (folder / "kernel" / "drivers" / name).unlink()
+    assert [loaded.path for loaded in load_tree(folder, entries)] == [f"{folder}/kernel/fs"]
+
+
 def test_a_module_that_takes_its_process_down(tmp_path: Path) -> None:
     folder = tree(tmp_path, 2 * AT_ONCE)
     found = list(load_tree(folder, die))
     lost = {Path(loaded.path).name for loaded in found if loaded.error}
     assert lost == ({"m005.ko", "m015.ko", "m025.ko"})
     assert all(isinstance(loaded.error, Unsupported) for loaded in found if loaded.value is None)
-    assert [loaded.path for loaded in found] == find_modules(folder)
+    assert [loaded.path for loaded in found] == find_modules(folder)[0]
 
 
 def test_whoever_stops_asking_keeps_what_there_was(tmp_path: Path) -> None:
@@ -101,9 +122,9 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
     (folder / "build").mkdir()
     save(folder / "build" / "object.ko", module_file())
     (folder / "source").symlink_to(outside)
-    assert [Path(path).name for path in find_modules(folder)] == ["m000.ko", "m001.ko"]
+    assert [Path(path).name for path in find_modules(folder)[0]] == ["m000.ko", "m001.ko"]
     (tmp_path / "latest").symlink_to(folder)
-    assert len(find_modules(tmp_path / "latest")) == 2
+    assert len(find_modules(tmp_path / "latest")[0]) == 2
 
 
 def test_every_suffix_and_nothing_else(tmp_path: Path) -> None:
@@ -111,7 +132,7 @@ def test_every_suffix_and_nothing_else(tmp_path: Path) -> None:
         save(tmp_path / name, b"x")
     (tmp_path / "h.ko").mkdir()
     os.mkfifo(tmp_path / "i.ko")
-    assert [Path(path).name for path in find_modules(tmp_path)] == ["a.ko", "b.ko.gz", "c.ko.xz", "d.ko.zst"]
+    assert [Path(path).name for path in find_modules(tmp_path)[0]] == ["a.ko", "b.ko.gz", "c.ko.xz", "d.ko.zst"]
 
 
 def test_a_deep_tree(tmp_path: Path) -> None:
@@ -123,7 +144,7 @@ def test_a_deep_tree(tmp_path: Path) -> None:
         here = below
     os.close(here)
     try:
-        assert find_modules(tmp_path) == []
+        assert find_modules(tmp_path) == ([], [])
     finally:
         save(tmp_path / "stop", b"")
         os.removedirs(tmp_path / "/".join("d" * 1500))

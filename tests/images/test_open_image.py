@@ -7,6 +7,7 @@ import random
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -15,7 +16,7 @@ from images.elf_writer import AX, CORE, RELOCATABLE, TEXT, A, Piece, elf, save
 from pagefault.arch.platform import ARM64, X86_64
 from pagefault.errors import Absent, BadInput, PagefaultError, Unsupported
 from pagefault.images.module import Module
-from pagefault.images.open_image import open_image
+from pagefault.images.open_image import is_dump, open_image
 from pagefault.images.raw_image import RawImage
 from pagefault.images.vmlinux import Vmlinux
 from tables.table_image import TABLE, table_image
@@ -77,9 +78,18 @@ def test_symbols_are_handed_in(tmp_path: Path) -> None:
     symbols.write_text(f"{TEXT:016x} T _stext\n{TEXT + 0x400:016x} T here\n{TEXT + TABLE:016x} T _etext\n")
     image = open_image(save(tmp_path / "vmlinux", vmlinux()), system_map=str(symbols))
     assert image.symbols.get("here") == TEXT + 0x400
-    assert image.how == (f"symbols from {symbols}",)
+    assert image.how[0] == f"symbols from {symbols}"
     with pytest.raises(BadInput, match="readable"):
         open_image(tmp_path / "vmlinux", system_map=str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "order", "dump"),
+    [(4, "little", True), (4, "big", True), (0x400, "little", False), (0x400, "big", False), (2, "big", False)],
+)
+def test_a_dump_is_known_in_either_byte_order(kind: int, order: Literal["little", "big"], *, dump: bool) -> None:
+    start = b"\x7fELF\2" + (b"\1" if order == "little" else b"\2") + bytes(10) + kind.to_bytes(2, order)
+    assert is_dump(memoryview(start + bytes(46))) == dump
 
 
 @pytest.mark.parametrize(

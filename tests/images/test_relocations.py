@@ -10,7 +10,7 @@ from elftools.elf import enums
 from images.elf_writer import REL, RELA, RELOCATABLE, Order, Piece, elf
 from pagefault.errors import BadInput, Unsupported
 from pagefault.images.elf import Elf
-from pagefault.images.relocations import RULES, apply, read_records
+from pagefault.images.relocations import RULES, Rule, apply, read_records
 
 PLACE = 0x40_1000
 S, A = 0x40_5000, 0x24
@@ -49,6 +49,34 @@ NAMES = {
     ),
 }
 """Where pyelftools has names for an architecture's relocations: those of ours."""
+
+
+BY_HAND: dict[str, dict[int, Rule]] = {
+    "EM_ALPHA": {1: Rule("absolute", 4), 2: Rule("absolute", 8), 10: Rule("relative", 4), 11: Rule("relative", 8)},
+    "EM_PARISC": {1: Rule("absolute", 4), 9: Rule("relative", 4), 72: Rule("relative", 8), 80: Rule("absolute", 8)},
+    "EM_SPARC": {3: Rule("absolute", 4), 6: Rule("relative", 4), 23: Rule("absolute", 4)},
+    "EM_SPARCV9": {
+        3: Rule("absolute", 4),
+        6: Rule("relative", 4),
+        23: Rule("absolute", 4),
+        32: Rule("absolute", 8),
+        46: Rule("relative", 8),
+        54: Rule("absolute", 8),
+    },
+    "EM_RISCV": {
+        1: Rule("absolute", 4),
+        2: Rule("absolute", 8),
+        57: Rule("relative", 4),
+        35: Rule("add", 4),
+        36: Rule("add", 8),
+        39: Rule("subtract", 4),
+        40: Rule("subtract", 8),
+    },
+}
+"""
+Where it has none: REFLONG, REFQUAD, SREL32, SREL64; DIR32, PCREL32, PCREL64, DIR64; 32, DISP32, UA32, 64, DISP64, UA64;
+32, 64, 32_PCREL, ADD32, ADD64, SUB32, SUB64. Manual: glibc's elf.h, which takes them from the ABIs.
+"""
 
 
 def relocated(
@@ -94,6 +122,11 @@ def test_the_numbers_are_those_of_the_abi(machine: str) -> None:
         word = name.removeprefix("R_X86_64_").removeprefix("R_AARCH64_").removeprefix("R_PPC64_").removeprefix("R_")
         assert rule.size == (8 if "64" in word else 4)
         assert (rule.does == "relative") == ("PC" in word.removeprefix("PPC_") or "REL" in word)
+
+
+def test_every_machine_is_checked_by_something_else_than_ourselves() -> None:
+    assert {machine: RULES[machine] for machine in BY_HAND} == BY_HAND
+    assert NAMES.keys() | BY_HAND.keys() == RULES.keys()
 
 
 @pytest.mark.parametrize("machine", [name for name in MACHINES if name not in ("EM_RISCV", "EM_LOONGARCH")])

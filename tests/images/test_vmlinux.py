@@ -38,7 +38,7 @@ def test_an_image_without_symbols_btf_or_table_opens(tmp_path: Path) -> None:
     assert image.banner == "Linux version 5.10.3-test (somebody) #1 SMP"
     with pytest.raises(Absent, match="no symbol table"):
         image.symbols.find("memcpy")
-    with pytest.raises(Absent, match=r"no exception table; neither a section __ex_table"):
+    with pytest.raises(Absent, match=r"no exception table; there is no section __ex_table"):
         _ = image.exception_table
     with pytest.raises(Absent, match="CONFIG_DEBUG_INFO_BTF"):
         _ = image.layout
@@ -182,7 +182,7 @@ def test_symbols_from_elsewhere(tmp_path: Path) -> None:
     symbols = SymbolTable.from_elf(table.data, strings.data, where="System.map")
     named = image.with_symbols(symbols, "symbols from System.map")
     assert named.symbols.find("_etext") == TEXT + 16
-    assert (image.how, named.how) == ((), ("symbols from System.map",))
+    assert named.how == ("symbols from System.map", *image.how)
 
 
 def sections_image(tmp_path: Path, *, section_headers: bool) -> Vmlinux:
@@ -259,10 +259,30 @@ def test_without_section_headers_the_table_is_found_by_its_shape(tmp_path: Path)
     assert "its shape" in found.found
 
 
+def test_section_headers_without_the_table_s_leave_the_shape(tmp_path: Path) -> None:
+    """As vmlinux-to-elf makes them."""
+    path = many_entries(tmp_path, section_headers=True)
+    (expected,) = Vmlinux.open(path).exception_tables
+    renamed = path.read_bytes().replace(b"__ex_table\0", b".kernel2\0\0\0")
+    (found,) = Vmlinux.open(save(tmp_path / "renamed", renamed)).exception_tables
+    assert list(found.table) == list(expected.table)
+    assert "its shape" in found.found
+
+
+def test_a_file_of_debug_information_only(tmp_path: Path) -> None:
+    """`objcopy --only-keep-debug` leaves headers without bytes."""
+    pieces = [Piece(".text", bytes(64), TEXT, AX), Piece("__ex_table", b"", DATA, A, type=NOBITS, size=12)]
+    pieces += symbol_pieces([("__start___ex_table", TEXT), ("__stop___ex_table", TEXT + 12)], 3)
+    with pytest.raises(Absent, match="a file of debug information only"):
+        _ = Vmlinux.open(save(tmp_path / "debug", elf(pieces))).exception_tables
+
+
 def test_a_table_with_an_unknown_type_is_read_if_need_be(tmp_path: Path) -> None:
     data = bytearray(many_entries(tmp_path, section_headers=True).read_bytes())
     image = Vmlinux.open(many_entries(tmp_path, section_headers=True))
-    data[image.file_offset(image.extable[1]) + 8] = 99
+    section = image.section("__ex_table")
+    assert section is not None
+    data[image.file_offset(section[1]) + 8] = 99
     path = save(tmp_path / "odd", bytes(data))
     with pytest.raises(Unsupported, match="99"):
         _ = Vmlinux.open(path).exception_tables

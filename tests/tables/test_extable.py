@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.arch.exception_format import Layout
-from pagefault.arch.x86_exception_types import ABSOLUTE, DATA, HANDLER, LAYOUTS, RELATIVE, TYPE, DataWord
+from pagefault.arch.x86_exception_types import ABSOLUTE, DATA, HANDLER, LAYOUTS, RELATIVE, TYPE
 from pagefault.errors import Absent, BadInput, PagefaultError, Unsupported
 from pagefault.tables.extable import ExceptionTable, ExceptionTables, search_extable
 from pagefault.tables.extable_build import TableEntry, encode, sort_table
 from pagefault.vocabulary.exception_entry import ExceptionEntry
+from tables.data_word import data_word
 
 TEXT, TEXT_END, TABLE = 0xFFFF_FFFF_8100_0000, 0xFFFF_FFFF_8120_0000, 0xFFFF_FFFF_8190_0000
 CODE = [(TEXT, TEXT_END)]
@@ -78,7 +79,7 @@ def test_tables_are_searched_in_order() -> None:
 
 
 def test_since_5_17() -> None:
-    words = [DataWord(3, 0, 3).encode(), DataWord(17, 9, 1, -14).encode(), DataWord(19, 2, 0, 8).encode()]
+    words = [data_word(3, 0, 3), data_word(17, 9, 1, -14), data_word(19, 2, 0, 8)]
     found = table(some(DATA, *words))
     assert (found.layout, len(found)) == (DATA, 3)
     insn = TEXT + 0x40

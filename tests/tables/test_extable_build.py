@@ -23,10 +23,11 @@ from pagefault.arch.platform import (
     X86_32,
     Platform,
 )
-from pagefault.arch.x86_exception_types import ABSOLUTE, DATA, HANDLER, LAYOUTS, RELATIVE, TYPE, VDSO, DataWord
+from pagefault.arch.x86_exception_types import ABSOLUTE, DATA, HANDLER, LAYOUTS, RELATIVE, TYPE, VDSO
 from pagefault.errors import BadInput, Unsupported
 from pagefault.tables.extable_build import TableEntry, encode, sort_table
 from pagefault.tables.extable_reading import RawTable, read
+from tables.data_word import data_word
 
 TEXT, TEXT_END, TABLE = 0xFFFF_FFFF_8100_0000, 0xFFFF_FFFF_8200_0000, 0xFFFF_FFFF_8290_1234
 CODE = st.integers(TEXT, TEXT_END - 16)
@@ -42,9 +43,7 @@ def entries(draw: st.DrawFn, layout: Layout) -> TableEntry:
     if layout is DATA:
         number = draw(st.integers(1, 21).filter(lambda number: number != 7))
         immediate = draw(st.integers(-0x8000, 0x7FFF))
-        return TableEntry(
-            insn, fixup, DataWord(number, draw(st.integers(0, 15)), draw(st.integers(0, 3)), immediate).encode()
-        )
+        return TableEntry(insn, fixup, data_word(number, draw(st.integers(0, 15)), draw(st.integers(0, 3)), immediate))
     noted = draw(st.booleans())
     return TableEntry(insn, insn + draw(st.integers(0, 15)) if noted else fixup, int(noted))
 

@@ -30,6 +30,7 @@ from pagefault.arch.platform import (
     Platform,
 )
 from pagefault.errors import Absent, BadInput, PagefaultError, Unsupported
+from pagefault.tables import extable_layout
 from pagefault.tables.extable import ExceptionTable
 from pagefault.tables.extable_build import TableEntry, encode, sort_table
 
@@ -110,6 +111,20 @@ def test_a_number_that_may_be_a_copy_or_a_load_is_told_by_its_instruction() -> N
     found = table(words, ARM64, version=(6, 12))
     assert found[1].type == "load_unaligned_zeropad"
     assert "data-6.15 would fit too, told apart by the version" in found.how
+
+
+def test_no_more_code_is_looked_at_than_tells_the_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of any length takes a moment."""
+    monkeypatch.setattr(extable_layout, "LOOKED_AT", 10)
+    words = some(ARM64, layout(ARM64, "data-6.0"), *[typed(4, 0)] * 20)
+    asked: list[int] = []
+
+    def read(address: int, length: int) -> bytes:
+        asked.append(address)
+        return (0xF940_0000).to_bytes(length, "little")
+
+    table(words, ARM64, code=read)
+    assert len(set(asked)) == 10
 
 
 def test_code_that_is_not_there_tells_nothing() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pagefault.arch.arm64_exception_types import KVM_EXCEPTIONS
+from pagefault.arch.exception_format import ThirdWord
 from pagefault.arch.platform import (
     ALPHA,
     ARM,
@@ -28,6 +29,7 @@ from pagefault.arch.platform import (
     X86_32,
     Platform,
 )
+from pagefault.tables import extable_reading
 from pagefault.tables.extable import ExceptionTable
 from pagefault.tables.extable_reading import RawTable, inside, read
 
@@ -237,6 +239,23 @@ def test_sums_wrap_where_addresses_end() -> None:
     reading = read(RawTable(raw, 0x1000, code, X86_32, X86_32.exceptions), X86_32.exceptions.layouts[0])
     assert (reading.insn.tolist(), reading.fixup.tolist()) == ([0xFFFF_F000], [0xFFFF_F004])
     assert not reading.outside.any()
+
+
+def test_handlers_that_are_too_many_are_not_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = b"".join(struct.pack("<iii", 0x100 - 12 * n, 0x200 - 12 * n, 0x300 - 12 * n - 16 * (n % 3)) for n in range(9))
+    asked: list[int] = []
+
+    def symbol(address: int) -> str:
+        asked.append(address)
+        return "ex_handler_default"
+
+    known = RawTable(raw, 0x1000, [(0, 0x4000)], X86_32, X86_32.exceptions, symbol)
+    by_function = next(each for each in X86_32.exceptions.layouts if each.third is ThirdWord.HANDLER)
+    for most, times in ((3, 3), (2, 0)):
+        monkeypatch.setattr(extable_reading, "MOST_HANDLERS", most)
+        asked.clear()
+        assert read(known, by_function).unknown.all() == (times == 0)
+        assert len(asked) == times
 
 
 def test_inside() -> None:

@@ -91,6 +91,21 @@ def test_call_sites_are_told_from_accesses_by_their_instructions() -> None:
     assert any(other.entries == 400 for other in others)
 
 
+def test_a_longer_list_of_which_a_third_are_calls_is_not_taken() -> None:
+    """Entries alone would choose it, and so would entries by their share: 140 * 2 / 3 are more than 80."""
+    image = table_image(X86_64, 80, address=X86)
+    for index in range(140):
+        insn, at = CODE + 0x28 + index * 0x100, 0x32_0000 + index * 12
+        image.put(insn, bytes.fromhex("e800000000" if index % 3 == 0 else "8b03"))
+        image.put(at, struct.pack("<3i", insn - at, CODE + index * 0x531 % 0x2_0000 - at - 4, 3))
+    best, *others = by_shape([(X86, memoryview(image.data))], X86_64)
+    assert (best.address, best.entries) == (image.table, 80)
+    longer = next(other for other in others if other.address == X86 + 0x32_0000)
+    assert longer.entries == 140
+    assert longer.faulting is not None
+    assert longer.entries * longer.faulting > 80
+
+
 def test_entries_of_no_type_are_no_table() -> None:
     image = table_image(X86_64, 60, address=X86)
     other = table_image(X86_64, 90, address=X86 - 0x2_0000, seed=2)

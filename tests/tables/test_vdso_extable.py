@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pagefault.arch.platform import ARM64, X86_32, X86_64, Platform
+from pagefault.arch.platform import ARM64, X86_32, X86_64, X86_VDSOS, Platform
 from pagefault.errors import Absent
 from pagefault.images.vmlinux import Vmlinux
 from pagefault.tables.vdso_extable import vdso_exception_tables, vdso_table
@@ -83,7 +83,7 @@ def test_absent_memory_is_the_callers_to_know() -> None:
         raise Absent("memory", where="kernel")
 
     with pytest.raises(Absent):
-        vdso_table(read, IMAGE, X86_64, where="kernel")
+        vdso_table(read, IMAGE, X86_64, X86_VDSOS, where="kernel")
 
 
 @pytest.mark.parametrize("fixture", ["vmlinux_61", "vmlinux_612"])

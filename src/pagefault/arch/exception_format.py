@@ -37,7 +37,7 @@ class Addressing(Enum):
 class FixupMark(Enum):
     """How an entry without a type says in its fixup word that it is a special one."""
 
-    UACCESS_ERR = "a value that is no address: note uaccess_err and skip a few bytes"
+    UACCESS_ERR = "a value that is no address: note uaccess_err, and go on a few bytes on"
     EFAULT = "bit 0: put -EFAULT into a register"
 
 
@@ -119,7 +119,13 @@ class Layout:
     One era. `size` is an entry's bytes; the era begins with `since` and ends before `until` (None: not yet).
 
     `numbers` are its type numbers, each with the type's name; `default` is the type of an entry that has neither a
-    number nor a handler.
+    number nor a handler. Handlers take `handler_bytes`; if `handler_optional`, a 0 stands for no handler.
+
+    `mark` is how a fixup word says that the entry is a special one. With UACCESS_ERR, the CPU goes on fewer than
+    `mark_skip` bytes on: an absolute fixup is that number of bytes, to a relative one `mark_bias` is added.
+
+    `opcode` (mask, value) are the bits that the word with the registers has in every entry, for it is an instruction:
+    the third word, or with Addressing.NEXTINSN the second.
     """
 
     name: str
@@ -132,8 +138,16 @@ class Layout:
     addresses: Addressing = Addressing.OWN_FIELD
     numbers: Mapping[int, str] = field(default_factory=no_numbers, hash=False, compare=False)
     default: str = "default"
+    handler_bytes: int = 4
+    handler_optional: bool = False
     mark: FixupMark | None = None
+    mark_skip: int = 0
     opcode: tuple[int, int] | None = None
+
+    @property
+    def mark_bias(self) -> int:
+        """A number so large that no fixup is that far away; with less than `mark_skip` added, it is still signed."""
+        return (1 << 31) - self.mark_skip
 
     @property
     def type_mask(self) -> int:
@@ -157,7 +171,8 @@ class ExceptionFormat:
     An architecture's exception table: `layouts` newest first, and the `types` of all of them.
 
     `sorted_since` is the first release known to sort __ex_table when it builds the kernel; None: it is sorted at boot,
-    and the file has it as the linker left it. `flags` are the names of the data word's flag bits, 12 and up.
+    and the file has it as the linker left it. `flags` are the names of the data word's flag bits, 12 and up;
+    `immediate` is its part that an entry of any type may have.
     `sensible(type's name, data word, instruction's bytes or None)` says no if an entry of that type would not be
     written so: asked only to tell readings apart that fit otherwise.
     """
@@ -167,6 +182,7 @@ class ExceptionFormat:
     types: tuple[ExceptionType, ...]
     sorted_since: tuple[int, int] | None = None
     flags: tuple[str, ...] = ()
+    immediate: DataField | None = None
     bpf: BpfFixup | None = None
     sensible: Callable[[str, int, bytes | None], bool] | None = None
 

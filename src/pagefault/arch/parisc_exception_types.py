@@ -1,17 +1,18 @@
 """
 PA-RISC's exception table by era. It is sorted at boot: the file has it as the linker left it.
 
-    relative     before 6.8    s32 insn, s32 fixup
+    absolute     before 4.6    two pointers
+    relative     4.6 to 6.7    s32 insn, s32 fixup
     err_opcode   6.8 on        s32 insn, s32 fixup, u32 err_opcode     in v6.1's stable series too
 
-Addresses are relative to their own fields; the two lowest bits of a fixup are no part of it. Bit 0 says that a register
-is to get -EFAULT: the one that the instruction `err_opcode` names; before, a fixed one.
+Since 4.6, addresses are relative to their own fields. The two lowest bits of a fixup are no part of it. Bit 0 says that
+a register is to get -EFAULT: the one that the instruction `err_opcode` names; before, a fixed one.
 """
 
 from __future__ import annotations
 
 from .exception_format import DataField, ExceptionFormat, ExceptionType, FixupMark, Layout, ThirdWord
-from .plain_exception_types import DEFAULT
+from .plain_exception_types import DEFAULT, pointers
 
 REGISTERS = tuple(f"%r{number}" for number in range(32))
 ERR = DataField("err", 0, 5, REGISTERS)
@@ -47,13 +48,15 @@ LAYOUTS = (
         "relative",
         8,
         ThirdWord.NONE,
-        (0, 0),
+        (4, 6),
         (6, 8),
-        "arch/parisc/include/asm/uaccess.h ASM_EXCEPTIONTABLE_ENTRY, v6.0",
+        'since Linux kernel commit 0de79858 ("parisc: Use generic extable search and sort routines") (in v4.6)',
         "parisc",
         mark=FixupMark.EFAULT,
     ),
 )
 """Newest first."""
 
-PARISC_EXCEPTIONS = ExceptionFormat("parisc", LAYOUTS, TYPES)
+UACCESS_H = "arch/parisc/include/asm/uaccess.h struct exception_table_entry, v4.4"
+PARISC_EXCEPTIONS = ExceptionFormat("parisc", (*LAYOUTS, pointers("parisc", 32, UACCESS_H, until=(4, 6))), TYPES)
+PARISC64_EXCEPTIONS = ExceptionFormat("parisc", (*LAYOUTS, pointers("parisc", 64, UACCESS_H, until=(4, 6))), TYPES)

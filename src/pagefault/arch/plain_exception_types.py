@@ -53,7 +53,7 @@ POWERPC_RELATIVE = Layout(
     ThirdWord.NONE,
     (4, 10),
     None,
-    "arch/powerpc/include/asm/extable.h struct exception_table_entry, v6.12",
+    'since Linux kernel commit 61a92f703120 ("powerpc: Add support for relative exception tables") (in v4.10)',
     "powerpc",
 )
 POWERPC_ABSOLUTE = "arch/powerpc/include/asm/uaccess.h struct exception_table_entry, v4.9"

@@ -66,11 +66,11 @@ LAYOUT_DATA = Layout(
 )
 ABSOLUTE = "arch/riscv/include/asm/asm.h RISCV_PTR, v5.16"
 
-BPF = BpfFixup(distance=27, back=True, registers=dict(enumerate(("zero?", *REGISTERS[1:]))), skips=(2, 4))
+BPF = BpfFixup(distance=27, back=True, registers=dict(enumerate((None, *REGISTERS[1:]))), skips=(2, 4))
 """
-Registers in the field are numbers of pt_regmap[], which has the registers by number.
+Registers by their numbers. The zero register stands for none: a store.
 
-Kernel: arch/riscv/net/bpf_jit_comp64.c add_exception_handler(), v6.12.
+Kernel: arch/riscv/net/bpf_jit_comp64.c add_exception_handler(), v6.1 (loads only); REG_DONT_CLEAR_MARKER, v6.12.
 """
 
 RISCV64_EXCEPTIONS = ExceptionFormat(

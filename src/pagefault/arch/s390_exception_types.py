@@ -1,20 +1,21 @@
 """
 s390's exception table by era.
 
-    relative    before 5.10     s32 insn, s32 fixup
-    handler     5.10 to 5.17    s32 insn, s32 fixup, s64 handler      0: no handler
+    absolute    before 3.7      u64 insn, u64 fixup
+    relative    3.7 to 5.8      s32 insn, s32 fixup
+    handler     5.9 to 5.17     s32 insn, s32 fixup, s64 handler      0: no handler
     data-5.18   5.18            s32 insn, s32 fixup, u16 type, u16 data
-    data-6.1    by 6.1          the same, with more types
+    data-6.1    5.19 to 6.13    the same, with more types
     data-6.14   6.14 on         the same: type 3 renamed, 4 dropped, 9 and 10 added later
 
-Addresses are relative to their own fields. A user access has two entries with one fixup, for its instruction and for
-the one behind it: some of its faults are reported there.
+Since 3.7, addresses are relative to their own fields. A user access has two entries with one fixup, for its instruction
+and for the one behind it: some of its faults are reported there.
 """
 
 from __future__ import annotations
 
 from .exception_format import DataField, ExceptionFormat, ExceptionType, Layout, ThirdWord, newest_numbers
-from .plain_exception_types import BUILD_SORTS, DEFAULT
+from .plain_exception_types import BUILD_SORTS, DEFAULT, pointers
 
 EXTABLE = "arch/s390/mm/extable.c"
 
@@ -69,7 +70,8 @@ TYPES = (
         7,
         (),
         "a word load across a page's end: zeroes for what is not there",
-        f"{EXTABLE} ex_handler_zeropad(); since Linux kernel commit 802ba53eefc5, until 37540b8c287f",
+        f'{EXTABLE} ex_handler_zeropad(); since Linux kernel commit 802ba53eefc5 ("s390: add support for '
+        'DCACHE_WORD_ACCESS"), until 37540b8c287f ("s390: Revert support for DCACHE_WORD_ACCESS") (in v7.2)',
         (DATA, ADDR),
     ),
     ExceptionType(
@@ -130,7 +132,8 @@ LAYOUTS = (
         ThirdWord.TYPE_AND_DATA,
         (5, 19),
         (6, 14),
-        f"{ASM} EX_TYPE_UA_STORE, v6.1 and v6.12",
+        'since Linux kernel commit 454ede3f1424 ("s390/uaccess: use exception handler to zero result on get_user() '
+        'failure") (in v5.19)',
         "s390",
         numbers={
             **{number: name for number, name in NEWEST.items() if number < 9},
@@ -144,7 +147,7 @@ LAYOUTS = (
         ThirdWord.TYPE_AND_DATA,
         (5, 18),
         (5, 19),
-        "since Linux kernel commit 3d66718cd62d: type and data instead of a handler (in v5.18)",
+        'since Linux kernel commit 3d66718cd62d ("s390/extable: convert to relative table with data") (in v5.18)',
         "s390",
         numbers={1: "fixup", 2: "bpf", 3: "uaccess"},
     ),
@@ -152,20 +155,25 @@ LAYOUTS = (
         "handler",
         16,
         ThirdWord.HANDLER,
-        (5, 10),
+        (5, 9),
         (5, 18),
-        "since Linux kernel commit 05a68e892e89: a handler (in v5.10)",
+        'since Linux kernel commit 05a68e892e89 ("s390/kernel: expand exception table logic to allow new handling '
+        'options") (in v5.9)',
         "s390",
+        handler_bytes=8,
+        handler_optional=True,
     ),
     Layout(
         "relative",
         8,
         ThirdWord.NONE,
-        (0, 0),
-        (5, 10),
-        "arch/s390/include/asm/extable.h struct exception_table_entry, v5.9",
+        (3, 7),
+        (5, 9),
+        'since Linux kernel commit eb608fb366de ("s390/exceptions: switch to relative exception table entries") '
+        "(in v3.7)",
         "s390",
     ),
+    pointers("s390", 64, "arch/s390/include/asm/uaccess.h struct exception_table_entry, v3.6", until=(3, 7)),
 )
 """Newest first."""
 

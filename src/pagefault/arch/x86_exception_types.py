@@ -14,9 +14,8 @@ Stable series and distributions carry these changes back: a version says where a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from ..errors import BadInput
 from .exception_format import (
     Addressing,
     BpfFixup,
@@ -212,6 +211,14 @@ NUMBERS_5_16 = {
 }
 """Kernel: arch/x86/include/asm/extable_fixup_types.h EX_TYPE_NONE and its neighbours, v5.16."""
 
+UACCESS_ERR_SKIP = 16
+"""
+Before 3.5, the fixup of an entry that also notes `uaccess_err` is below this: a number of bytes to skip, no address.
+From 3.5 to 4.5 it is relative, with 0x7fff_fff0 added, 16 less than 2 GiB.
+
+Kernel: arch/x86/mm/extable.c fixup_exception(), v3.4 and v3.10; arch/x86/include/asm/asm.h _ASM_EXTABLE_EX, v3.10.
+"""
+
 ABSOLUTE = Layout(
     "absolute",
     16,
@@ -221,6 +228,7 @@ ABSOLUTE = Layout(
     "arch/x86/include/asm/asm.h _ASM_EXTABLE, v3.4",
     addresses=Addressing.ABSOLUTE,
     mark=FixupMark.UACCESS_ERR,
+    mark_skip=UACCESS_ERR_SKIP,
 )
 ABSOLUTE_32 = replace(ABSOLUTE, size=8)
 RELATIVE = Layout(
@@ -229,8 +237,9 @@ RELATIVE = Layout(
     ThirdWord.NONE,
     (3, 5),
     (4, 6),
-    "since Linux kernel commit 706276543b69 (in v3.5): entries are relative",
+    'since Linux kernel commit 706276543b69 ("x86, extable: Switch to relative exception table entries") (in v3.5)',
     mark=FixupMark.UACCESS_ERR,
+    mark_skip=UACCESS_ERR_SKIP,
 )
 HANDLER = Layout(
     "handler",
@@ -274,50 +283,13 @@ PT_REGS = dict(
 BPF_DONT_CLEAR = 1
 """In place of an offset into pt_regs: a store, nothing to clear. Kernel: arch/x86/net/bpf_jit_comp.c, v6.12."""
 
-UACCESS_ERR_BIAS = 0x7FFF_FFF0
-"""
-Added to the relative fixup of an entry that also notes `uaccess_err`, 3.5 to 4.5.
-
-Kernel: arch/x86/include/asm/asm.h _ASM_EXTABLE_EX, arch/x86/mm/extable.c fixup_exception(), v3.10.
-"""
-
-UACCESS_ERR_SKIP = 16
-"""
-Before 3.5 such an entry's fixup is below this: a number of bytes to skip, not an address.
-
-Kernel: arch/x86/mm/extable.c fixup_exception(), v3.4.
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class DataWord:
-    """The third word of 5.17 and later, taken apart. `immediate` is signed."""
-
-    type: int
-    register: int = 0
-    flags: int = 0
-    immediate: int = 0
-
-    @classmethod
-    def decode(cls, word: int) -> DataWord:
-        """Kernel: arch/x86/include/asm/extable_fixup_types.h EX_DATA_TYPE_MASK and its neighbours, v6.12."""
-        immediate = word >> 16 & 0xFFFF
-        return cls(word & 0xFF, word >> 8 & 0xF, word >> 12 & 0xF, immediate - (immediate >> 15 << 16))
-
-    def encode(self) -> int:
-        """The word, unsigned."""
-        in_range = 0 <= self.type < 256 and 0 <= self.register < 16 and 0 <= self.flags < 16
-        if not (in_range and -0x8000 <= self.immediate < 0x8000):
-            raise BadInput("exception table data word", expected="8, 4, 4 and 16 signed bits", got=str(self))
-        return self.type | self.register << 8 | self.flags << 12 | (self.immediate & 0xFFFF) << 16
-
-
 X86_64_EXCEPTIONS = ExceptionFormat(
     "x86",
     LAYOUTS,
     TYPES,
     sorted_since=BUILD_SORTS,
     flags=FLAGS,
+    immediate=IMM,
     bpf=BpfFixup(distance=8, back=False, registers={**PT_REGS, BPF_DONT_CLEAR: None}),
 )
 """Kernel: arch/x86/net/bpf_jit_comp.c ex_handler_bpf(), v6.12."""
@@ -328,6 +300,7 @@ X86_32_EXCEPTIONS = ExceptionFormat(
     tuple(replace(type_, fields=tuple(REG_32 if part is REG else part for part in type_.fields)) for type_ in TYPES),
     sorted_since=BUILD_SORTS,
     flags=FLAGS,
+    immediate=IMM,
     bpf=BpfFixup(distance=8, back=False, registers={}),
 )
 """The JIT of 32-bit x86 writes no entries. Kernel: arch/x86/net/bpf_jit_comp32.c, v6.12."""

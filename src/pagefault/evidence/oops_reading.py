@@ -269,7 +269,7 @@ class Builder:
         if found := MODULES.match(line):
             self.modules = tuple(found[1].split(" ")) if found[1] else ()
         elif line == "Call Trace:":
-            self.stacks = []
+            self.stacks, self.in_stack = [], False
         elif self.stacks is None:
             self.frames[0].take(line)
         elif found := STACK.fullmatch(line):

@@ -19,15 +19,19 @@ Machine = tuple[str, int, ByteOrder]
 """What `arch.platform.platform_of` asks for: the name of the ELF machine, the width of a pointer, the byte order."""
 Holds = Literal["the image", "the next layer", "it somewhere"]
 SECTOR = 512
+ALIGNMENT = 0x20_0000
 UIMAGE_HEADER = 64
 UIMAGE_KERNEL = 2
+PE_HEADER, PE_SECTION, MOST_PE_SECTIONS = 24, 40, 96
+"""Sizes of the PE signature with the COFF header, and of a section header; Windows' loader takes 96 sections."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
     """
     `how` is what was recognised, in words. The kernel is at `start` up to `end`: `holds` says whether it is the image
-    itself there, or the next layer, or whether that must be searched for.
+    itself there, or the next layer, or whether that must be searched for. The image is linked to `text_offset` bytes
+    behind a multiple of 2 MiB, where its header says so.
     """
 
     how: str
@@ -35,6 +39,7 @@ class Layer:
     end: int
     holds: Holds
     machine: Machine | None = None
+    text_offset: int = 0
 
 
 def number(data: memoryview, at: int, form: str = "<I") -> int:
@@ -45,6 +50,24 @@ def number(data: memoryview, at: int, form: str = "<I") -> int:
 
 def has(data: memoryview, at: int, magic: bytes) -> bool:
     return data[at : at + len(magic)] == magic
+
+
+def unified_kernel_image(data: memoryview) -> Layer | None:
+    """
+    An EFI program that has a boot image in one section, and an initrd in another, which may come first.
+
+    Manual: UAPI Group, "Unified Kernel Image (UKI)", section .linux; Microsoft PE Format, "COFF File Header" and
+    "Section Table".
+    """
+    pe = number(data, 0x3C)
+    if not has(data, 0, b"MZ") or not has(data, pe, b"PE\0\0"):
+        return None
+    first = pe + PE_HEADER + number(data, pe + 20, "<H")
+    for header in range(first, first + PE_SECTION * min(number(data, pe + 6, "<H"), MOST_PE_SECTIONS), PE_SECTION):
+        if has(data, header, b".linux\0\0"):
+            held, stored, start = (number(data, header + at) for at in (8, 16, 20))
+            return Layer("unified kernel image (section .linux)", start, start + min(held, stored), "the next layer")
+    return None
 
 
 def x86_bzimage(data: memoryview) -> Layer | None:
@@ -81,21 +104,25 @@ def arm64_image(data: memoryview) -> Layer | None:
     """
     The kernel as it lies in memory, with a header in its first 64 bytes.
 
-    Kernel: Documentation/arm64/booting.rst, arch/arm64/include/asm/image.h, v6.1.
+    Kernel: Documentation/arm64/booting.rst, arch/arm64/include/asm/image.h, v6.1. Where the header's image_size is 0,
+    text_offset is 0x80000, in either byte order.
     """
     if not has(data, 0x38, b"ARM\x64"):
         return None
     flags = number(data, 24, "<Q")
     order: ByteOrder = "big" if flags & 1 else "little"
     pages = ("pages of unstated size", "4 KiB pages", "16 KiB pages", "64 KiB pages")[flags >> 1 & 3]
-    return Layer(f"arm64 Image ({order}-endian, {pages})", 0, len(data), "the image", ("EM_AARCH64", 64, order))
+    text_offset = number(data, 8, "<Q") if number(data, 16, "<Q") else 0x80000
+    how = f"arm64 Image ({order}-endian, {pages})"
+    return Layer(how, 0, len(data), "the image", ("EM_AARCH64", 64, order), text_offset % ALIGNMENT)
 
 
 def riscv_image(data: memoryview) -> Layer | None:
     """
-    As on arm64; only the load offset tells a 32-bit kernel.
+    As on arm64; only the load offset tells a 32-bit kernel. It is one of physical addresses: the image is linked to
+    KERNEL_LINK_ADDR itself.
 
-    Kernel: Documentation/riscv/boot-image-header.rst, arch/riscv/kernel/head.S, v6.1.
+    Kernel: Documentation/riscv/boot-image-header.rst, arch/riscv/kernel/head.S and vmlinux.lds.S LOAD_OFFSET, v6.1.
     """
     if not has(data, 0x38, b"RSC\x05"):
         return None
@@ -173,6 +200,7 @@ def android_boot(data: memoryview) -> Layer | None:
 
 
 HEADERS: tuple[Callable[[memoryview], Layer | None], ...] = (
+    unified_kernel_image,
     x86_bzimage,
     efi_zboot,
     arm64_image,

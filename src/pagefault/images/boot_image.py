@@ -5,20 +5,19 @@ Getting the kernel out of what it is packed in: layer by layer, each known by it
     payload.how         # ("x86 bzImage (boot protocol 2.15)", "xz-compressed payload at 0x43d4, 7.9 MB -> 41.0 MB")
 
 Where a layer does not say where the kernel is (arm, s390, MIPS, old x86), it is searched for: every place at which a
-compressed stream may start is tried in order, and the first that holds a kernel is it.
+compressed stream may start is tried in order, and the first that holds a kernel is it. What stands for a kernel is its
+utsname, not the words "Linux version": those are in modules and programs too, and lz4 leaves them readable.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Literal
 
 from ..errors import BadInput
 from .boot_headers import Machine, number, recognise
 from .compression import candidates, decompress, identify, output_limit, pieces
+from .utsname import find_utsname
 
 MOST_LAYERS = 8
 """A kernel in a zImage in a uImage, compressed each time, has five."""
@@ -28,10 +27,8 @@ MOST_FOUND = 256 << 20
 """The most that a kernel which was searched for may come out as: it has no debugging information."""
 LEAST_KERNEL = 4096
 """A stream that starts with a piece smaller than this is none: the self-tests of zstd and xz in the kernel are."""
-BANNER_START = b"Linux version "
-BANNER = re.compile(rb"Linux version \d+\.\d+")
-SEARCHED, STEP, BANNER_SIZE = 256 << 20, 1 << 20, 64
-"""How far the banner is looked for, in which steps, and how long what is looked for may be."""
+CPIO = b"0707"
+"""What an initramfs begins with. Kernel: init/initramfs.c do_header(), v6.1."""
 
 ELF_MAGIC = b"\x7fELF"
 ET_EXEC, ET_DYN = 2, 3
@@ -47,7 +44,8 @@ class Payload:
     """
     `data` is the kernel: an ELF file, or `raw`, as it lies in memory. `how` is what was taken off, outermost first;
     nothing for a plain file. `offset` is where in the file `data` is, or the outermost compressed stream that holds it.
-    `machine` is what a header around a raw image said, for `platform_of`; None if none did.
+    `machine` is what a header around a raw image said, for `platform_of`; None if none did. `text_offset` is how far
+    from a multiple of 2 MiB its header says that it is linked to.
     """
 
     data: memoryview
@@ -55,14 +53,15 @@ class Payload:
     offset: int
     kind: Literal["elf", "raw"]
     machine: Machine | None = None
+    text_offset: int = 0
 
 
 def unwrap(data: memoryview, where: str) -> Payload:
     """
     The kernel in `data`, the whole of a file; an ELF file that is no wrapper (an object, a core, any program) as it is.
 
-    Nothing that comes out on the way is larger than 64 times the file, or 1 GiB. Of the kernel's own, only what is
-    known by its header or by "Linux version " is taken for a raw image.
+    Nothing that comes out on the way is larger than 64 times the file, or 1 GiB. Only what is known
+    by its header or has a utsname in it is taken for a raw image.
 
     Errors: BadInput if there is no kernel in it, or a layer is damaged, cut off or too large.
     """
@@ -78,7 +77,7 @@ def unwrap(data: memoryview, where: str) -> Payload:
             offset += 0 if packed else layer.start
             data = data[layer.start : layer.end]
             if layer.holds == "the image":
-                return Payload(data, tuple(how), offset, "raw", machine)
+                return Payload(data, tuple(how), offset, "raw", machine, layer.text_offset)
             if layer.holds == "the next layer":
                 continue
         elf, inside = data[:4] == ELF_MAGIC, within(where, how)
@@ -86,17 +85,17 @@ def unwrap(data: memoryview, where: str) -> Payload:
             at, found, size = 0, memoryview(decompress(data, inside, limit=limit)), f", {megabytes(len(data))}"
         elif elf and is_no_wrapper(data):
             return Payload(data, tuple(how), offset, "elf")
-        elif stream := find_stream(data, inside, limit):  # before the banner: lz4 leaves it readable
+        elif not isinstance(stream := find_stream(data, inside, limit), str):
             (at, found), size = stream, ", found by its magic"
             if elf:
                 machine = elf_machine(data)
                 how.append("ELF executable around a kernel")
         elif elf:
             return Payload(data, tuple(how), offset, "elf")
-        elif has_banner(data):
+        elif find_utsname(data):
             return Payload(data, tuple(how), offset, "raw", machine)
         else:
-            got = f"{bytes(data[:4]).hex(' ') or 'nothing'}, and no kernel behind it"
+            got = f"{bytes(data[:4]).hex(' ') or 'nothing'}, and {stream}"
             raise BadInput(inside, offset=0, expected="a kernel: ELF, a boot image, or compressed", got=got)
         offset += 0 if packed else at
         place = f"at {at:#x} of it" if packed else f"at {offset:#x}"
@@ -109,41 +108,40 @@ def within(where: str, how: list[str]) -> str:
     return f"{where}, in {how[-1]}" if how else where
 
 
-def find_stream(data: memoryview, where: str, limit: int) -> tuple[int, memoryview] | None:
-    """Where the first compressed stream in `data` is that holds a kernel, and what it holds."""
-    for at in islice(streams(data, where), MOST_OPENED):
-        if found := kernel_in(data[at:], where, min(limit, MOST_FOUND)):
-            return at, found
-    return None
-
-
-def kernel_in(stream: memoryview, where: str, limit: int) -> memoryview | None:
-    """What `stream` holds if it is sound and that is a kernel, or the next layer around one."""
-    try:
-        found = memoryview(decompress(stream, where, limit=limit))
-        return found if found[:4] == ELF_MAGIC or has_banner(found) or recognise(found, where) else None
-    except BadInput:
-        return None
-
-
-def streams(data: memoryview, where: str) -> Iterator[int]:
-    """Every offset in `data` from which a kernel's worth of bytes begins to decompress."""
-    for at in islice(candidates(data), MOST_TRIES):
-        try:
-            if len(next(pieces(data[at:], where), b"")) >= LEAST_KERNEL:
-                yield at
-        except BadInput:
+def find_stream(data: memoryview, where: str, limit: int) -> tuple[int, memoryview] | str:
+    """Where the first compressed stream in `data` is that holds a kernel, and what it holds; or why none is found."""
+    opened, damage = 0, ""
+    for tried, at in enumerate(candidates(data)):
+        if tried == MOST_TRIES or opened == MOST_OPENED:
+            return f"no kernel in the {opened} compressed streams that were opened, with more behind them{damage}"
+        if not may_be_kernel(data[at:], where):
             continue
+        opened += 1
+        try:
+            found = memoryview(decompress(data[at:], where, limit=min(limit, MOST_FOUND)))
+            if holds_kernel(found, where):
+                return at, found
+        except BadInput as error:
+            damage = damage or f"; the {identify(data, at)} stream at {at:#x} is broken: {error.got}"
+    return f"no kernel behind it{damage}"
 
 
-def has_banner(data: memoryview) -> bool:
-    """Does `data` hold the kernel's "Linux version 6.1…"?"""
-    whole = min(len(data), SEARCHED)
-    return any(
-        (at := (step := bytes(data[start : start + STEP + BANNER_SIZE])).find(BANNER_START)) >= 0
-        and BANNER.search(step, at)
-        for start in range(0, whole, STEP)
+def may_be_kernel(stream: memoryview, where: str) -> bool:
+    """Does a kernel's worth of bytes begin to decompress, and not as an initramfs or a module does?"""
+    try:
+        first = memoryview(next(pieces(stream, where), b""))
+    except BadInput:
+        return False
+    return (
+        len(first) >= LEAST_KERNEL and first[: len(CPIO)] != CPIO and (first[:4] != ELF_MAGIC or is_executable(first))
     )
+
+
+def holds_kernel(found: memoryview, where: str) -> bool:
+    """Is it a kernel, or the next layer around one? Errors: BadInput if that layer is cut off."""
+    if found[:4] == ELF_MAGIC:
+        return is_executable(found) and find_utsname(found) is not None
+    return find_utsname(found) is not None or recognise(found, where) is not None
 
 
 def is_no_wrapper(elf: memoryview) -> bool:
@@ -152,14 +150,18 @@ def is_no_wrapper(elf: memoryview) -> bool:
 
     Manual: System V ABI, chapter 4 (ELF header, e_shstrndx; section header, sh_offset).
     """
-    wide, order = elf_class(elf)
-    if number(elf, 16, f"{order}H") not in (ET_EXEC, ET_DYN):
+    if not is_executable(elf):
         return True
+    wide, order = elf_class(elf)
     headers = number(elf, 40, f"{order}Q") if wide else number(elf, 32, f"{order}I")
     size, names = (number(elf, at, f"{order}H") for at in ((58, 62) if wide else (46, 50)))
     header = headers + size * names
     start = number(elf, header + 24, f"{order}Q") if wide else number(elf, header + 16, f"{order}I")
     return EX_TABLE in bytes(elf[start : start + SECTION_NAMES])
+
+
+def is_executable(elf: memoryview) -> bool:
+    return number(elf, 16, f"{elf_class(elf)[1]}H") in (ET_EXEC, ET_DYN)
 
 
 def elf_machine(elf: memoryview) -> Machine | None:

@@ -12,68 +12,69 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..arch.exception_format import ExceptionFormat
-from ..arch.platform import ByteOrder, Platform, platform_of
+from ..arch.platform import ByteOrder, ExtraTable, Platform, platform_of
 from ..errors import Absent, BadInput, Unsupported
-from ..tables.extable import ExceptionTable
 from ..tables.symbols import SymbolTable
 from .btf import Btf
+from .dump_process import DumpProcess, Memory
 from .kallsyms import read_kallsyms
 from .kernel_image import CodeSection, FoundTable
+from .kernel_tables import EX_TABLE, START, STOP, Located, bounds, not_looked_for, read_table, tables_of
+from .linker_sections import executable_of, freed_of, sections_of
 from .loaded_modules import LoadedModule, loaded_modules
 from .system_map import read_system_map
 
 if TYPE_CHECKING:
     import drgn
 
-KCORE, KALLSYMS = Path("/proc/kcore"), "/proc/kallsyms"
+KCORE, KALLSYMS = "/proc/kcore", "/proc/kallsyms"
 KDUMP, FLATTENED = b"KDUMP   ", b"makedumpfile\0"
 """How a kdump begins, and one in the flattened form that goes through a pipe."""
 KDUMP_MACHINE, FLATTENED_HEADER = 272, 4096 + 16
 """Where a kdump names its machine (utsname), and how much stands before it if it is flattened."""
 MAX_BTF, MAX_TABLE = 1 << 26, 1 << 24
-SECTIONS = (
-    (".text", "_stext", "_etext", True, False),
-    (".rodata", "__start_rodata", "__end_rodata", False, False),
-    (".data", "_sdata", "_edata", False, False),
-)
-"""What symbols of the linker script enclose. Kernel: include/asm-generic/sections.h, v6.1. Init code is gone by now."""
 
 
 class Core:
     """
-    The memory of one kernel, a `KernelImage`. `program` is drgn's, `vmcoreinfo` the fields of the note of that name,
+    The memory of one kernel, a `KernelImage`. `memory` reads it, `vmcoreinfo` has the fields of the note of that name,
     `running` says that this is the machine's own kernel.
     """
 
     module = None
 
-    def __init__(self, path: str, program: drgn.Program, platform: Platform, how: tuple[str, ...]) -> None:
-        self.path, self.program, self.platform = path, program, platform
-        self.running = os.path.realpath(path) == str(KCORE)
-        self._how = how
-        self._given_symbols: SymbolTable | None = None
+    def __init__(
+        self,
+        path: str,
+        memory: Memory,
+        how: tuple[str, ...],
+        *,
+        symbols: SymbolTable | None = None,
+        strict: bool = True,
+    ) -> None:
+        self.path, self.memory, self.platform, self.strict = path, memory, memory.platform, strict
+        self.running = is_kcore(path)
+        self._how, self._given_symbols = how, symbols
 
     @classmethod
-    def open(cls, path: str | Path, *, system_map: str | None = None) -> Core:
+    def open(cls, path: str | Path, *, system_map: str | None = None, strict: bool = True) -> Core:
         """
-        Open the dump at `path`. Symbols are taken from `system_map` if it is given: they must have the addresses that
-        the kernel ran at (its VMCOREINFO says by how much KASLR moved it).
+        Open the dump at `path`. Symbols are taken from `system_map` if it is given: a System.map of where the kernel
+        was linked, or what its /proc/kallsyms said of where it ran.
 
         Errors: BadInput if it cannot be read or is no kernel's dump; Unsupported for an architecture we do not know.
         """
         where = str(path)
-        program, form = opened(where)
-        platform = platform_of_program(program, where)
-        core = cls(where, program, platform, (form,))
-        if system_map is not None:
-            core._given_symbols = read_system_map(system_map, platform)
-        return core
+        form = form_of(where)
+        # drgn reads ELF itself, and survives what it finds; kdumps are libkdumpfile's.
+        memory = DumpProcess(where, DrgnMemory) if form.endswith("kdump") else DrgnMemory(where)
+        symbols = None if system_map is None else read_system_map(system_map, memory.platform)
+        return cls(where, memory, (form,), symbols=symbols, strict=strict)
 
     @cached_property
     def vmcoreinfo(self) -> dict[str, str]:
@@ -82,17 +83,16 @@ class Core:
 
         Errors: Absent if the dump has none.
         """
-        try:
-            text = self.program["VMCOREINFO"].string_().decode("utf-8", "backslashreplace")
-        except LookupError:
+        text = self.memory.vmcoreinfo
+        if not text:
             hint = "the dump was taken without it (QEMU: -device vmcoreinfo, and the guest's module qemu_fw_cfg)"
-            raise Absent("VMCOREINFO", where=self.path, hint=hint) from None
+            raise Absent("VMCOREINFO", where=self.path, hint=hint)
         return {name: value for line in text.splitlines() for name, _, value in [line.partition("=")]}
 
     @property
     def how(self) -> tuple[str, ...]:
-        """The container, and where the symbols are from."""
-        return (*self._how, self._symbols[1])
+        """The container, where the symbols are from, and which tables nothing would tell of."""
+        return (*self._how, self._symbols[1], *not_looked_for(self.platform, self.symbols))
 
     @cached_property
     def version(self) -> tuple[int, int]:
@@ -110,20 +110,58 @@ class Core:
     @cached_property
     def _symbols(self) -> tuple[SymbolTable, str]:
         if self._given_symbols is not None:
-            return self._given_symbols, f"symbols from {self._given_symbols.where}"
+            given = self._given_symbols
+            by = self._moved_by(given)
+            words = f"symbols from {given.where}" + (f", moved by {by:#x}, as KASLR did" if by else "")
+            return self._with_modules(self._below_2_gib(given.moved(by) if by else given)), words
         if self.running:
-            return read_system_map(KALLSYMS, self.platform), f"symbols from {KALLSYMS}"
+            return self._below_2_gib(read_system_map(KALLSYMS, self.platform)), f"symbols from {KALLSYMS}"
         found = {
             match[1]: int(value, 16)
             for name, value in self.vmcoreinfo.items()
             if (match := re.fullmatch(r"SYMBOL\((kallsyms_\w+)\)", name)) and re.fullmatch("[0-9a-f]{1,16}", value)
         }
         kallsyms = read_kallsyms(found, self.read, self.platform, where=self.path)
-        symbols = kallsyms.symbols()
-        for module in self._modules_of(symbols):
-            if module.symbols is not None:
-                symbols = symbols.with_module(module.symbols, module.name)
-        return symbols, kallsyms.how
+        return self._with_modules(self._below_2_gib(kallsyms.symbols())), kallsyms.how
+
+    def _with_modules(self, symbols: SymbolTable) -> SymbolTable:
+        """The same, and the loaded modules' own; /proc/kallsyms has these too."""
+        if not symbols.has_modules:
+            for module in self._modules_of(symbols):
+                if module.symbols is not None:
+                    symbols = symbols.with_module(module.symbols, module.name)
+        return symbols
+
+    def _moved_by(self, symbols: SymbolTable) -> int:
+        """
+        How far from where these symbols say the kernel ran: VMCOREINFO says where its _stext was, or how far KASLR
+        moved it. Without VMCOREINFO they are taken for right.
+
+        Kernel: kernel/crash_core.c crash_save_vmcoreinfo_init(), arch/*/kernel/ arch_crash_save_vmcoreinfo(), v6.1.
+        """
+        ran, linked = self._said("SYMBOL(_stext)"), symbols.get("_stext")
+        if ran is not None and linked is not None:
+            return ran - linked
+        return self._said("KERNELOFFSET") or 0
+
+    def _below_2_gib(self, symbols: SymbolTable) -> SymbolTable:
+        """
+        s390's code for 31-bit addressing is copied to below 2 GiB, but symbols say where it was.
+
+        Kernel: arch/s390/kernel/setup.c relocate_amode31_section(), machine_kexec.c arch_crash_save_vmcoreinfo(), v6.1.
+        """
+        runs, start, stop = self._said("SAMODE31"), symbols.get("_samode31"), symbols.get("_eamode31")
+        if runs is None or start is None or stop is None or start >= stop:
+            return symbols
+        return symbols.moved(runs - start, start, stop)
+
+    def _said(self, field: str) -> int | None:
+        """A number in VMCOREINFO, if it is there."""
+        try:
+            value = self.vmcoreinfo.get(field, "")
+        except Absent:
+            return None
+        return int(value, 16) if re.fullmatch("[0-9a-f]{1,16}", value) else None
 
     @cached_property
     def layout(self) -> Btf:
@@ -150,94 +188,114 @@ class Core:
 
     @cached_property
     def sections(self) -> tuple[CodeSection, ...]:
-        """What the symbols of the linker script enclose, and each module's code."""
-        found = []
-        for name, first, last, executable, discarded in SECTIONS:
-            start, end = self.symbols.get(first), self.symbols.get(last)
-            if start is not None and end is not None and start < end:
-                found.append(CodeSection(name, start, end - start, executable, discarded))
-        for module in self.modules:
-            found += [CodeSection(".text", start, end - start, executable=True) for start, end in module.code]
-        return tuple(sorted(found, key=lambda section: section.address))
+        """What the symbols of the linker script enclose, init code that is gone by now too, and each module's code."""
+        code = [
+            CodeSection(".text", at, end - at, executable=True) for module in self.modules for at, end in module.code
+        ]
+        return tuple(sorted((*sections_of(self.symbols), *code), key=lambda section: section.address))
 
     @cached_property
     def executable(self) -> tuple[tuple[int, int], ...]:
         """Ranges of addresses (start, end) that hold code, the freed init code's among them: the table lists it."""
-        ranges = [(section.address, section.end) for section in self.sections if section.executable]
-        start, end = self.symbols.get("_sinittext"), self.symbols.get("_einittext")
-        if start is not None and end is not None and start < end:
-            ranges.append((start, end))
-        return tuple(sorted(ranges))
+        return executable_of(self.sections)
 
     @cached_property
     def exception_tables(self) -> tuple[FoundTable, ...]:
         """
-        __ex_table, the platform's other tables, and those of the modules.
+        __ex_table, the kernel's others (`kernel_tables`), and those of the modules: of the same layout, which the many
+        entries of the first tell better than a module's few.
 
         Errors: Absent if the symbols or the memory are missing; BadInput or Unsupported if a table cannot be read.
         """
-        start, stop = (self.symbols.find(f"__{end}___ex_table") for end in ("start", "stop"))
-        bounds = "the symbols __start___ex_table and __stop___ex_table"
-        tables = [FoundTable("__ex_table", self._table(start, stop - start, self.platform.exceptions), bounds)]
-        for extra in self.platform.extra_tables:
-            first, last = self.symbols.get(extra.start), self.symbols.get(extra.stop)
-            if first is not None and last is not None and first < last:
-                table = self._table(first, last - first, extra.format or self.platform.exceptions)
-                tables.append(FoundTable(extra.section, table, f"the symbols {extra.start} and {extra.stop}"))
-        return (*tables, *self._tables_of_modules(tables[0].table))
-
-    def _tables_of_modules(self, kernel: ExceptionTable) -> Iterator[FoundTable]:
+        code = (*self.executable, *freed_of(self.symbols))
+        tables = tuple(tables_of(self, self._locate, strict=self.strict, executable=code))
+        layout = tables[0].table.layout
+        exceptions = replace(self.platform.exceptions, layouts=(layout,))
         for module in self.modules:
             if module.entries:
-                size = module.entries * kernel.layout.size
-                table = self._table(module.table, size, self.platform.exceptions)
-                yield FoundTable("__ex_table", table, "the kernel's list of modules", module=module.name)
+                found = self._bytes(module.table, module.entries * layout.size, "the kernel's list of modules")
+                read = read_table(
+                    self, "__ex_table", found, strict=self.strict, exceptions=exceptions, module=module.name
+                )
+                tables = (*tables, read)
+        return tables
 
-    def _table(self, address: int, size: int, exceptions: ExceptionFormat) -> ExceptionTable:
-        if not 0 <= size <= MAX_TABLE:
+    def _locate(self, described: ExtraTable) -> Located | None:
+        """A table between its symbols. Errors: Absent if __ex_table's are missing."""
+        found = bounds(self.symbols, described)
+        if found is not None:
+            return self._bytes(*found)
+        if described is EX_TABLE:
+            hint = f"there are no symbols {START} and {STOP} with anything between them"
+            raise Absent("exception table", where=self.path, hint=f"{hint}; a System.map has them")
+        return None
+
+    def _bytes(self, address: int, size: int, found: str) -> Located:
+        if size > MAX_TABLE:
             raise BadInput(self.path, expected="an exception table of a kernel's size", got=f"{size} bytes")
-        return ExceptionTable.from_bytes(
-            self.read(address, size),
-            address,
-            exceptions=exceptions,
-            where=self.path,
-            executable=self.executable,
-            version=self.version,
-            handler_symbol=self.function_at,
-        )
-
-    def function_at(self, address: int) -> str | None:
-        """The name of the function that starts at `address`."""
-        symbol = self.symbols.at(address)
-        return symbol.name if symbol is not None and symbol.offset == 0 else None
+        return Located(address, self.read(address, size), 0, found)
 
     def read(self, address: int, length: int) -> bytes:
         """`length` bytes at a linear address. Errors: Absent if the dump does not hold them all."""
+        return self.memory.read(address, length)
+
+
+class DrgnMemory:
+    """A dump as drgn reads it. Errors: BadInput if it cannot; Unsupported without drgn, or for its architecture."""
+
+    def __init__(self, where: str) -> None:
+        self.where, self.program = where, opened(where)
+        self.platform = platform_of_program(self.program, where)
+        try:
+            self.vmcoreinfo: str = self.program["VMCOREINFO"].string_().decode("utf-8", "backslashreplace")
+        except LookupError:
+            self.vmcoreinfo = ""
+
+    def read(self, address: int, length: int) -> bytes:
+        """As `Memory.read`."""
         try:
             return bytes(self.program.read(address, length))
         except Exception as error:  # noqa: BLE001 -- drgn's FaultError, and on a damaged dump what libkdumpfile says
             hint = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise Absent(f"{length} bytes at {address:#x}", where=self.path, hint=hint) from None
+            raise Absent(f"{length} bytes at {address:#x}", where=self.where, hint=hint) from None
 
 
-def opened(where: str) -> tuple[drgn.Program, str]:
-    """drgn's program over a dump, and the dump's format in words. Errors: BadInput, Unsupported without drgn."""
+def is_kcore(where: str) -> bool:
+    """Is this, by whatever name, the running kernel's memory? It has no size, and cannot be mapped."""
+    return os.path.realpath(where) == KCORE
+
+
+def head_of(where: str) -> bytes:
+    """The dump's first bytes. Errors: BadInput."""
+    try:
+        with Path(where).open("rb") as file:
+            return file.read(FLATTENED_HEADER + KDUMP_MACHINE + 16)
+    except OSError as error:
+        hint = error.strerror or "an error"
+        raise BadInput(where, expected="a readable dump (/proc/kcore: as root)", got=hint) from None
+
+
+def form_of(where: str) -> str:
+    """The dump's format in words. Errors: BadInput if it cannot be read."""
+    head = head_of(where)
+    if is_kcore(where):
+        return "the running kernel's memory"
+    if head.startswith(FLATTENED):
+        return "flattened kdump"
+    return "kdump" if head.startswith(KDUMP) else "ELF core"
+
+
+def opened(where: str) -> drgn.Program:
+    """drgn's program over a dump. Errors: BadInput, Unsupported without drgn."""
     try:
         import drgn
     except ImportError:
         raise Unsupported(
             f"reading {where}", why="dumps are read by drgn, which is missing: pip install drgn"
         ) from None
-    try:
-        with Path(where).open("rb") as file:
-            head = file.read(FLATTENED_HEADER + KDUMP_MACHINE + 16)
-    except OSError as error:
-        hint = error.strerror or "an error"
-        raise BadInput(where, expected="a readable dump (/proc/kcore: as root)", got=hint) from None
-    form, machine = "ELF core", ""
-    for start, name in ((0, "kdump"), (FLATTENED_HEADER, "flattened kdump")):
+    head, machine = head_of(where), ""
+    for start in (0, FLATTENED_HEADER):
         if head[start:].startswith(KDUMP):
-            form = name
             machine = head[start + KDUMP_MACHINE :].partition(b"\0")[0].decode("ascii", "replace")
     try:
         program = drgn.Program()
@@ -255,7 +313,7 @@ def opened(where: str) -> tuple[drgn.Program, str]:
     if not program.flags & drgn.ProgramFlags.IS_LINUX_KERNEL:
         hint = "a program's, or a guest's without VMCOREINFO (QEMU: -device vmcoreinfo, and the module qemu_fw_cfg)"
         raise BadInput(where, expected="a Linux kernel's dump", got=hint)
-    return program, "the running kernel's memory" if os.path.realpath(where) == str(KCORE) else form
+    return program
 
 
 MACHINES = {

@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +32,8 @@ SHF_ALLOC, SHF_EXECINSTR = 2, 4
 BITS: dict[int, Literal[32, 64]] = {1: 32, 2: 64}
 BYTE_ORDERS: dict[int, ByteOrder] = {1: "little", 2: "big"}
 HEADER_SIZE = {32: 52, 64: 64}
+KINDS = 64
+"""Forms of headers kept: files of more machines and types than any tree of modules has come and go."""
 UNREGISTERED = {0x9026: "EM_ALPHA"}
 """Machines with a number of their own choice. Kernel: include/uapi/linux/elf-em.h, v6.1."""
 
@@ -208,7 +210,7 @@ def check_identity(where: str, data: memoryview) -> tuple[Literal[32, 64], ByteO
     return BITS[kind], BYTE_ORDERS[encoding]
 
 
-@cache
+@lru_cache(KINDS)
 def structs(bits: int, order: ByteOrder, kind: str | None = None, machine: str | None = None) -> ELFStructs:
     """pyelftools' forms of the headers. To make them takes longer than to read a module's headers with them."""
     forms = ELFStructs(little_endian=order == "little", elfclass=bits)

@@ -4,7 +4,8 @@ A kernel's own list of its symbols, which it prints oopses with: found in the by
     find_kallsyms(data, platform, where="vmlinuz").symbols().find("memcpy")
 
 It is found by its token table (`kallsyms_names`), and is the image's if all of its tables agree with each other. The
-addresses lie in front of num_syms, or, since Linux kernel commit 404bad70fcf7 (in v6.4), behind token_index.
+addresses lie in front of num_syms, or, since Linux kernel commit 404bad70fcf7 ("scripts/kallsyms: change the output
+order") (in v6.4), behind token_index.
 """
 
 from __future__ import annotations

@@ -16,14 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..arch.exception_format import ExceptionFormat
-from ..arch.platform import platform_of
+from ..arch.platform import ExtraTable, platform_of
 from ..errors import Absent, BadInput, Unsupported
-from ..tables.extable import ExceptionTable
 from ..tables.symbols import SymbolTable
 from .compression import decompress, identify, output_limit
 from .elf import Elf, Section, check_share, map_file
 from .kernel_image import CodeSection, FoundTable
+from .kernel_tables import Located, check_in_file, tables_of
 from .relocations import (
     SHN_ABS,
     SHN_UNDEF,
@@ -236,14 +235,20 @@ class Module:
     @cached_property
     def exception_tables(self) -> tuple[FoundTable, ...]:
         """
-        The module's tables; most modules have none.
+        The module's tables (`kernel_tables`); most modules have none.
 
-        Errors: BadInput or Unsupported if one cannot be read (see `tables.extable`, `relocations`).
+        Errors: BadInput or Unsupported if one cannot be read (see `tables.extable`, `relocations`); Absent if the file
+        has only its header.
         """
-        usual = self.platform.exceptions
-        named = [("__ex_table", usual)] + [(each.section, each.format or usual) for each in self.platform.extra_tables]
-        found = (self._table(name, exceptions) for name, exceptions in named)
-        return tuple(table for table in found if table is not None)
+        others = self._layout[1]  # a handler is a function of the kernel's
+        found = tables_of(
+            self,
+            self._locate,
+            strict=self.strict,
+            executable=(*self.executable, (others, others + len(self._entries) * EXTERNAL)),
+            handler_symbol=self.function_at if len(self._entries) else None,
+        )
+        return tuple(found)
 
     def relocations(self, section: str) -> tuple[Relocation, ...]:
         """
@@ -287,36 +292,21 @@ class Module:
         kinds = ("SHT_REL", "SHT_RELA")
         return next((each for each in self.elf.sections if each.type in kinds and each.info == number), None)
 
-    def _table(self, name: str, exceptions: ExceptionFormat) -> FoundTable | None:
+    def _locate(self, described: ExtraTable) -> Located | None:
         """A table, its relocations applied, or None if the module has none of that name."""
-        section = self._section(name)
+        section = self._section(described.section)
         if section is None:
+            header = self.elf.section(described.section)
+            if header is not None:
+                check_in_file(header, self.path)
             return None
         number, header = section
-        address, raw, found = self._layout[0][number], bytes(header.data), f"section {name}"
+        address, raw, words = self._layout[0][number], bytes(header.data), f"section {described.section}"
         relocations = self._relocations_of(number)
         if relocations is not None:
             raw = apply(self.elf, read_records(self.elf, relocations), raw, address, *self._values)
-            found += f" and its relocations, {relocations.name}"
-        others = self._layout[1]  # a handler is a function of the kernel's
-        try:
-            version = self.version
-        except Absent:
-            version = None
-        table = ExceptionTable.from_bytes(
-            raw,
-            address,
-            platform=self.platform,
-            exceptions=exceptions,
-            where=self.path,
-            executable=(*self.executable, (others, others + len(self._entries) * EXTERNAL)),
-            offset=self.elf.offset_of(header.data),
-            version=version,
-            handler_symbol=self.function_at if len(self._entries) else None,
-            code=self.read,
-            strict=self.strict,
-        )
-        return FoundTable(name, table, found)
+            words += f" and its relocations, {relocations.name}"
+        return Located(address, raw, self.elf.offset_of(header.data), words)
 
 
 def is_code(section: Section) -> bool:

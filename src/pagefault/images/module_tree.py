@@ -3,8 +3,9 @@ A tree of modules, /lib/modules/VERSION: all of them read on all processors, han
 
     for loaded in load_tree("/lib/modules/6.1.0-50-amd64", work): ...
 
-No symbolic link in the tree is followed: `build` and `source` lead out of it, as may any other. A module that cannot be
-read does not stop the rest: its `error` says why. Nor does one that takes the process down that reads it.
+No symbolic link in the tree is followed: `build` and `source` lead out of it, as may any other. A module or a
+folder that cannot be read does not stop the rest: its `error` says why. Nor does a module that takes the process down
+that reads it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from heapq import merge
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -39,7 +42,7 @@ Sent = tuple[str, T | None, tuple[type[PagefaultError], dict[str, object]] | Non
 
 @dataclass(frozen=True, slots=True)
 class Loaded(Generic[T]):
-    """One module of the tree: what the work made of it, or None and the `error`."""
+    """One module of the tree: what the work made of it, or None and the `error`. Or a folder that cannot be read."""
 
     path: str
     value: T | None
@@ -53,18 +56,25 @@ def load_tree(
     `work(module)` for every module under `path`, opened with `strict`. `work` must pickle, and so must what it returns:
     it runs in other processes. Whoever stops asking, or is interrupted, stops them, and keeps what was handed out.
 
-    Errors: BadInput if `path` is no folder; Absent if there are no modules under it.
+    Errors: BadInput if `path` is no folder that can be read; Absent if there are no modules under it.
     """
-    paths = find_modules(path)
-    if not paths:
+    paths, unreadable = find_modules(path)
+    if not paths and not unreadable:
         raise Absent("modules", where=str(path), hint="no file below it ends in .ko, .ko.gz, .ko.xz or .ko.zst")
-    return counted(in_processes(paths, work, strict), len(paths), progress)
+    folders: list[Sent[T]] = [(str(error.where), None, (BadInput, vars(error))) for error in unreadable]
+    results = merge(folders, in_processes(paths, work, strict), key=itemgetter(0))
+    return counted(results, len(folders) + len(paths), progress)
 
 
-def find_modules(path: str | Path) -> list[str]:
-    """The paths of all modules under a folder, in order."""
+def find_modules(path: str | Path) -> tuple[list[str], list[BadInput]]:
+    """
+    The paths of all modules under a folder, and an error for each folder under it that cannot be read, both in order.
+
+    Errors: BadInput if the folder itself cannot be read.
+    """
     top = str(path)
     found, folders = [], [top]
+    unreadable = []
     while folders:
         folder = folders.pop()
         try:
@@ -77,8 +87,11 @@ def find_modules(path: str | Path) -> list[str]:
                         found.append(entry.path)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            raise BadInput(folder, expected="a folder that can be read", got=reason) from None
-    return sorted(found)
+            wrong = BadInput(folder, expected="a folder that can be read", got=reason)
+            if folder == top:
+                raise wrong from None
+            unreadable.append(wrong)
+    return sorted(found), sorted(unreadable, key=attrgetter("where"))
 
 
 def counted(results: Iterator[Sent[T]], total: int, progress: Progress | None) -> Iterator[Loaded[T]]:
@@ -93,7 +106,7 @@ def in_processes(paths: list[str], work: Callable[[Module], T], strict: bool) ->
     """The results for all paths, in order, from as many processes as there are processors."""
     chunks = [paths[start : start + AT_ONCE] for start in range(0, len(paths), AT_ONCE)]
     workers = min(len(os.sched_getaffinity(0)), len(chunks))
-    if workers == 1:
+    if workers <= 1:
         for chunk in chunks:
             yield from read_modules(chunk, work, strict)
         return

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import Absent, BadInput
 from .boot_image import unwrap
-from .core import FLATTENED, KDUMP, Core
+from .core import FLATTENED, KDUMP, Core, is_kcore
 from .elf import ELF_MAGIC, Elf, map_file
 from .kallsyms import find_kallsyms
 from .kernel_image import KernelImage
@@ -18,9 +18,6 @@ from .module import Module
 from .raw_image import RawImage
 from .system_map import read_system_map
 from .vmlinux import Vmlinux
-
-KCORE = "/proc/kcore"
-"""The running kernel's memory: an ELF core that has no size, so that it cannot be mapped."""
 
 
 def open_image(path: str | Path, *, system_map: str | None = None, strict: bool = True) -> KernelImage:
@@ -31,15 +28,19 @@ def open_image(path: str | Path, *, system_map: str | None = None, strict: bool 
     Where an image has no symbols they are taken from the file `system_map`, or else from its kallsyms; with
     `system_map` always from there, but for modules. `strict` is `ExceptionTable.from_bytes()`'s.
 
+    Memory: besides 32 MiB, at most 64 times the file's size, and 1 GiB, for what comes out of compression; and to read
+    that, at most 40 times its size. (A table of nothing but entries takes 21 times; a real vmlinux a fraction of one.)
+    Only the named file and `system_map` are opened.
+
     Errors: BadInput if it is none of these, or broken; Unsupported for an architecture that is not known here; and what
     `read_system_map` raises.
     """
     where = str(path)
-    if where == KCORE:
-        return Core.open(where, system_map=system_map)
+    if is_kcore(where):
+        return Core.open(where, system_map=system_map, strict=strict)
     data = memoryview(map_file(where))
     if is_dump(data):
-        return Core.open(where, system_map=system_map)
+        return Core.open(where, system_map=system_map, strict=strict)
     payload = unwrap(data, where)
     if payload.kind == "raw":
         return RawImage.from_payload(payload, where, system_map=system_map, strict=strict)

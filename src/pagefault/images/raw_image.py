@@ -12,41 +12,17 @@ from __future__ import annotations
 import re
 from functools import cached_property
 
-from ..arch.exception_format import ExceptionFormat
-from ..arch.platform import PLATFORMS, Platform, platform_of
-from ..errors import Absent, BadInput, Unsupported
-from ..tables.extable import ExceptionTable
+from ..arch.platform import ExtraTable, Platform
+from ..errors import Absent, BadInput
 from ..tables.extable_shape import by_shape, the_one
-from ..tables.link_address import find_address
 from ..tables.symbols import SymbolTable
 from .boot_image import Payload
-from .kallsyms import find_kallsyms
+from .flat_identity import identify
 from .kernel_image import CodeSection, FoundTable
-from .system_map import read_system_map
+from .kernel_tables import EX_TABLE, Located, bounds, not_looked_for, tables_of
+from .linker_sections import executable_of, freed_of, sections_of
 
 BANNER = re.compile(rb"Linux version (\d{1,3})\.(\d{1,3})")
-FIRST_SYMBOLS = ("_start", "_text")
-"""
-What lies at the image's first byte: _start on riscv, whose _text comes a page later, _text elsewhere.
-
-Kernel: arch/*/kernel/vmlinux.lds.S, v6.1.
-"""
-SECTIONS = (
-    (".head.text", "_text", "_stext", True, False),
-    (".text", "_stext", "_etext", True, False),
-    (".init.text", "_sinittext", "_einittext", True, True),
-    (".exit.text", "__exittext_begin", "__exittext_end", True, True),
-    (".amode31.text", "_stext_amode31", "_etext_amode31", True, False),
-    (".rodata", "__start_rodata", "__end_rodata", False, False),
-    ("__ex_table", "__start___ex_table", "__stop___ex_table", False, False),
-    (".data", "_sdata", "_edata", False, False),
-    (".bss", "__bss_start", "__bss_stop", False, False),
-)
-"""
-Sections by the symbols that a linker script puts around them; whether they are code, and whether they are freed.
-
-Kernel: include/asm-generic/vmlinux.lds.h, include/asm-generic/sections.h, arch/*/kernel/vmlinux.lds.S, v6.1 and v6.12.
-"""
 
 
 class RawImage:
@@ -69,7 +45,8 @@ class RawImage:
         strict: bool = True,
     ) -> None:
         self.path, self.data, self.address, self.platform = path, data, address, platform
-        self.symbols, self.how, self.strict = symbols, how, strict
+        self.symbols, self.strict = symbols, strict
+        self.how = (*how, *not_looked_for(platform, symbols))
 
     @classmethod
     def from_payload(
@@ -78,24 +55,17 @@ class RawImage:
         """
         The image that was in a boot image. Its symbols are those of the file `system_map`, or its own.
 
-        The architecture is what a header said, or else that whose exception table is in it. The address is its first
-        symbol's, or else what the table tells (`tables.link_address`).
+        `flat_identity` has how the architecture and the address are known.
 
-        Errors: Unsupported if the architecture is not known; BadInput or Absent if `system_map` cannot be read.
+        Errors: what `identify` raises; BadInput if the image does not fit the address space.
         """
-        platform, how = platform_of_payload(payload, path)
-        symbols, said = symbols_of(payload.data, platform, path, system_map)
-        first = next((at for name in FIRST_SYMBOLS if (at := symbols.get(name)) is not None), None)
-        if first is None:
-            address, words = find_address(payload.data, platform, symbols.get("_stext"))
-            said = (*said, words)
-        else:
-            address = first
+        identity = identify(payload, path, system_map)
+        address, platform = identity.address, identity.platform
         if address + len(payload.data) > platform.address_mask + 1:
             got = f"{len(payload.data):#x} bytes from {address:#x} on"
             raise BadInput(path, expected="an image that fits the address space", got=got)
-        how = (*payload.how, *how, *said)
-        return cls(path, payload.data, address, platform, symbols=symbols, how=how, strict=strict)
+        how = (*payload.how, *identity.how)
+        return cls(path, payload.data, address, platform, symbols=identity.symbols, how=how, strict=strict)
 
     @property
     def end(self) -> int:
@@ -117,41 +87,23 @@ class RawImage:
     @cached_property
     def sections(self) -> tuple[CodeSection, ...]:
         """What the symbols of the linker script enclose, by address; none without symbols."""
-        found = []
-        for name, first, last, executable, discarded in SECTIONS:
-            start, end = self.symbols.get(first), self.symbols.get(last)
-            if start is not None and end is not None and start < end:
-                found.append(CodeSection(name, start, end - start, executable, discarded))
-        return tuple(sorted(found, key=lambda section: section.address))
+        return sections_of(self.symbols)
 
     @cached_property
     def executable(self) -> tuple[tuple[int, int], ...]:
         """Ranges of addresses (start, end) that hold code; without symbols that may be anywhere in the image."""
-        ranges = tuple(
-            (section.address, min(section.end, self.end))
-            for section in self.sections
-            if section.executable and section.address < self.end
-        )
+        ranges = tuple((start, min(end, self.end)) for start, end in executable_of(self.sections) if start < self.end)
         return ranges or ((self.address, self.end),)
 
     @cached_property
     def exception_tables(self) -> tuple[FoundTable, ...]:
         """
-        __ex_table, and after it the platform's other tables, which are found by symbols only.
+        __ex_table, and after it the others, which are found by symbols only (`kernel_tables`).
 
         Errors: Absent if there is no __ex_table; BadInput or Unsupported if a table cannot be read.
         """
-        found = self._between("__start___ex_table", "__stop___ex_table")
-        if found is None:
-            candidates = by_shape([(self.address, self.data)], self.platform, self.executable)
-            best, words = the_one(candidates, where=self.path)
-            found = best.address, len(best.raw), words
-        tables = [self._table("__ex_table", found, self.platform.exceptions)]
-        for extra in self.platform.extra_tables:
-            found = self._between(extra.start, extra.stop)
-            if found is not None:
-                tables.append(self._table(extra.section, found, extra.format or self.platform.exceptions))
-        return tuple(tables)
+        code = (*self.executable, *freed_of(self.symbols))
+        return tuple(tables_of(self, self._locate, strict=self.strict, executable=code))
 
     def read(self, address: int, length: int) -> bytes:
         """
@@ -164,11 +116,6 @@ class RawImage:
             return bytes(self.data[at : at + length]).ljust(length, b"\0")
         raise Absent(f"{length} bytes at {address:#x}", where=self.path, hint="they are not in the image")
 
-    def function_at(self, address: int) -> str | None:
-        """The name of the function that starts at `address`."""
-        symbol = self.symbols.at(address)
-        return symbol.name if symbol is not None and symbol.offset == 0 else None
-
     @cached_property
     def _kernel_end(self) -> int:
         """
@@ -178,71 +125,18 @@ class RawImage:
         """
         return min(self.symbols.get("_end") or 0, self.end + len(self.data))
 
-    def _between(self, start: str, stop: str) -> tuple[int, int, str] | None:
-        """Address and size of the table between two symbols, and how it was found; None for an empty one."""
-        first, last = self.symbols.get(start), self.symbols.get(stop)
-        if first is None or last is None or first >= last:
-            return None
-        return first, last - first, f"the symbols {start} and {stop}"
-
-    def _table(self, name: str, found: tuple[int, int, str], exceptions: ExceptionFormat) -> FoundTable:
+    def _locate(self, described: ExtraTable) -> Located | None:
+        """A table between its symbols; __ex_table is also known by its shape."""
+        found = bounds(self.symbols, described)
+        if found is None:
+            if described is not EX_TABLE:
+                return None
+            candidates = by_shape([(self.address, self.data)], self.platform, self.executable)
+            best, words = the_one(candidates, where=self.path)
+            found = best.address, len(best.raw), words
         address, size, words = found
         offset = address - self.address
         if not 0 <= offset <= offset + size <= len(self.data):
-            expected, got = f"{name} inside the image", f"{size} bytes at {address:#x}"
+            expected, got = f"{described.section} inside the image", f"{size} bytes at {address:#x}"
             raise BadInput(self.path, expected=expected, got=f"{got} (symbols of another kernel?)")
-        try:
-            version = self.version
-        except Absent:
-            version = None
-        table = ExceptionTable.from_bytes(
-            bytes(self.data[offset : offset + size]),
-            address,
-            platform=self.platform,
-            exceptions=exceptions,
-            where=self.path,
-            executable=self.executable,
-            offset=offset,
-            version=version,
-            handler_symbol=self.function_at if len(self.symbols) else None,
-            code=self.read,
-            strict=self.strict,
-        )
-        return FoundTable(name, table, words)
-
-
-def platform_of_payload(payload: Payload, where: str) -> tuple[Platform, tuple[str, ...]]:
-    """
-    The platform, by the header of the boot image, or by whose exception table is in it; and how, if so.
-
-    Differs: for want of a disassembler, loongarch and big-endian arm64 are known by their headers only.
-    """
-    if payload.machine is not None:
-        platform = platform_of(*payload.machine)
-        if platform is None:
-            machine, bits, order = payload.machine
-            feature = f"an image for {machine} ({bits} bits, {order}-endian)"
-            raise Unsupported(feature, why=f"{where}: no exception table of that architecture is known here")
-        return platform, ()
-    best: tuple[float, Platform] | None = None
-    for platform in PLATFORMS:
-        address, _ = find_address(payload.data, platform)
-        for candidate in by_shape([(address, payload.data)], platform)[:1]:
-            if candidate.faulting is not None and (best is None or candidate.score > best[0]):
-                best = candidate.score, platform
-    if best is None:
-        raise Unsupported("a flat image without a header", why=f"{where}: there is no exception table that tells whose")
-    return best[1], (f"{best[1].name}, by the shape of its exception table",)
-
-
-def symbols_of(
-    data: memoryview, platform: Platform, where: str, system_map: str | None
-) -> tuple[SymbolTable, tuple[str, ...]]:
-    """The symbols of the file `system_map`, or else the image's own; and in words whose, or why there are none."""
-    if system_map is not None:
-        return read_system_map(system_map, platform), (f"symbols from {system_map}",)
-    try:
-        kallsyms = find_kallsyms(data, platform, where=where)
-        return kallsyms.symbols(), (kallsyms.how,)
-    except (Absent, BadInput) as error:
-        return SymbolTable.empty(where), (f"no symbols ({error})",)
+        return Located(address, self.data[offset : offset + size], offset, words)

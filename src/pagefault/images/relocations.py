@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import BadInput, Unsupported
+from ..tables.symbols import elf_symbol
 from .elf import Elf, Section
 
 SHN_UNDEF, SHN_ABS = 0, 0xFFF1
@@ -86,16 +87,8 @@ class Records(NamedTuple):
 
 
 def symbol_entries(elf: Elf, section: Section | None) -> npt.NDArray[np.void]:
-    """
-    A symbol table as a structured array in the file's own order of bytes; of no entries if there is no table.
-
-    Manual: System V ABI, chapter 4, "Symbol Table".
-    """
-    sign = "<" if elf.byte_order == "little" else ">"
-    names = [("name", "u4"), ("info", "u1"), ("other", "u1"), ("section", "u2"), ("value", "u8"), ("size", "u8")]
-    if elf.bits == 32:
-        names = [("name", "u4"), ("value", "u4"), ("size", "u4"), ("info", "u1"), ("other", "u1"), ("section", "u2")]
-    layout = np.dtype([(name, sign + kind) for name, kind in names])
+    """A symbol table as a structured array in the file's own order of bytes; of no entries if there is no table."""
+    layout = elf_symbol(elf.bits, elf.byte_order)
     data = section.data if section else elf.data[:0]
     return np.frombuffer(data[: len(data) // layout.itemsize * layout.itemsize], layout)
 

@@ -15,16 +15,16 @@ import re
 from functools import cached_property
 from pathlib import Path
 
-from ..arch.exception_format import ExceptionFormat
-from ..arch.platform import platform_of
+from ..arch.platform import ExtraTable, platform_of
 from ..errors import Absent, BadInput, Unsupported
 from ..tables.extable import ExceptionTable
 from ..tables.extable_shape import by_shape, the_one
 from ..tables.symbols import SymbolTable
-from ..tables.vdso_extable import vdso_exception_tables
 from .btf import Btf
-from .elf import Elf, Segment, check_share
+from .elf import Elf, Section, Segment, check_share
 from .kernel_image import CodeSection, FoundTable
+from .kernel_tables import EX_TABLE, START, STOP, Located, check_in_file, not_looked_for, tables_of
+from .linker_sections import executable_of, sections_of
 
 BANNER = re.compile(rb"Linux version (\d{1,3})\.(\d{1,3})[^\0]{0,500}")
 LINKED = ("ET_EXEC", "ET_DYN")
@@ -59,7 +59,7 @@ class Vmlinux:
         if platform is None:
             feature = f"an image for {elf.machine} ({elf.bits} bits, {elf.byte_order}-endian)"
             raise Unsupported(feature, why=f"{elf.path}: no exception table of that architecture is known here")
-        self.elf, self.how, self.platform, self.strict = elf, how, platform, strict
+        self.elf, self._how, self.platform, self.strict = elf, how, platform, strict
         self._given_symbols = symbols
 
     @classmethod
@@ -74,7 +74,7 @@ class Vmlinux:
 
     def with_symbols(self, symbols: SymbolTable, how: str) -> Vmlinux:
         """The same image with symbols from elsewhere; `how` says where from."""
-        return Vmlinux(self.elf, how=(*self.how, how), symbols=symbols, strict=self.strict)
+        return Vmlinux(self.elf, how=(*self._how, how), symbols=symbols, strict=self.strict)
 
     def check_runnable(self) -> Vmlinux:
         """
@@ -178,93 +178,50 @@ class Vmlinux:
 
     # --------------------------------------------------------------------------------------------------------- tables
 
-    @cached_property
-    def extable(self) -> tuple[int, memoryview]:
-        """
-        Linear address and raw bytes of the exception table: section __ex_table, or what lies between the symbols, or
-        (without section headers) what has the shape of one.
+    @property
+    def how(self) -> tuple[str, ...]:
+        """What was done to get at the image, and which tables nothing would tell of."""
+        by_section = self.section("__ex_table") is not None
+        return (*self._how, *not_looked_for(self.platform, self.symbols, by_section=by_section))
 
-        Errors: Absent if the image has none, or an empty one.
-        """
-        return self._extable[0]
-
-    @cached_property
+    @property
     def exception_table(self) -> ExceptionTable:
-        """
-        The exception table, read: its layout is chosen by what it holds, with the version as a hint.
-
-        Errors: Absent if the image has none; BadInput or Unsupported if it cannot be read (see `tables.extable`).
-        """
-        return self._read_table(self.extable, self.platform.exceptions)
+        """__ex_table. Errors: as for all."""
+        return self.exception_tables[0].table
 
     @cached_property
     def exception_tables(self) -> tuple[FoundTable, ...]:
         """
-        __ex_table, and after it the platform's other tables and those of x86's vDSOs.
+        __ex_table, and after it the others (`kernel_tables`).
 
         Errors: Absent if there is no __ex_table; BadInput or Unsupported if a table cannot be read.
         """
-        tables = [FoundTable("__ex_table", self.exception_table, self._extable[1])]
-        for extra in self.platform.extra_tables:
-            found = self._find_table(extra.section, extra.start, extra.stop)
-            if found is not None:
-                table = self._read_table(found[0], extra.format or self.platform.exceptions)
-                tables.append(FoundTable(extra.section, table, found[1]))
-        for name, table in vdso_exception_tables(self.read, self.symbols.get, self.platform, where=self.path):
-            tables.append(FoundTable(f"{name} __ex_table", table, f"the symbol {name}"))
-        return tuple(tables)
+        return tuple(tables_of(self, self._locate, strict=self.strict))
 
-    @cached_property
-    def _extable(self) -> tuple[tuple[int, memoryview], str]:
-        found = self._find_table("__ex_table", "__start___ex_table", "__stop___ex_table")
+    def _locate(self, described: ExtraTable) -> Located | None:
+        """A table: its section, or what lies between its symbols, or for __ex_table what has the shape of one."""
+        section = self.elf.section(described.section)
+        if section is not None:
+            check_in_file(section, self.path)
+        found = self.between(described.section, described.start, described.stop)
         if found is not None:
-            return found
-        if self.elf.sections:
-            hint = (
-                "neither a section __ex_table nor the symbols __start___ex_table and __stop___ex_table; is it a kernel?"
-            )
-            raise Absent("exception table", where=self.path, hint=hint)
-        pieces = [(segment.virtual, segment.data) for segment in self.segments]
-        best, words = the_one(by_shape(pieces, self.platform, self.executable), where=self.path)
-        return (best.address, best.raw), words
-
-    def _find_table(self, name: str, start: str, stop: str) -> tuple[tuple[int, memoryview], str] | None:
-        """A table, and how it was found."""
-        found = self.between(name, start, stop)
-        if found is None:
+            words = f"section {described.section}" if section else f"the symbols {described.start} and {described.stop}"
+            return Located(*found, self.file_offset(found[1]), words)
+        if described is not EX_TABLE:
             return None
-        return found, f"section {name}" if self.section(name) else f"the symbols {start} and {stop}"
-
-    def _read_table(self, found: tuple[int, memoryview], exceptions: ExceptionFormat) -> ExceptionTable:
-        address, raw = found
+        pieces = [(segment.virtual, segment.data) for segment in self.segments]
         try:
-            version = self.version
-        except Absent:
-            version = None
-        return ExceptionTable.from_bytes(
-            bytes(raw),
-            address,
-            platform=self.platform,
-            exceptions=exceptions,
-            where=self.path,
-            executable=self.executable,
-            offset=self.file_offset(raw),
-            version=version,
-            handler_symbol=self.function_at if len(self.symbols) else None,
-            code=self.read,
-            strict=self.strict,
-        )
+            best, words = the_one(by_shape(pieces, self.platform, self.executable), where=self.path)
+        except Absent as nothing:
+            hint = f"there is no section __ex_table, there are no symbols {START} and {STOP}, and {nothing.hint}"
+            raise Absent("exception table", where=self.path, hint=hint) from None
+        return Located(best.address, best.raw, self.file_offset(best.raw), words)
 
     # ------------------------------------------------------------------------------------------------------ addresses
 
     def file_offset(self, piece: memoryview) -> int:
         """Where in the file a piece of it lies."""
         return self.elf.offset_of(piece)
-
-    def function_at(self, address: int) -> str | None:
-        """The name of the function that starts at `address`."""
-        symbol = self.symbols.at(address)
-        return symbol.name if symbol is not None and symbol.offset == 0 else None
 
     def physical(self, address: int) -> int:
         """
@@ -285,28 +242,25 @@ class Vmlinux:
     @cached_property
     def sections(self) -> tuple[CodeSection, ...]:
         """The loaded sections, by address; without section headers, what the linker script's symbols enclose."""
-        named = [
-            (section.address, section.size, section.name, section.executable and len(section.data) == section.size)
-            for section in self.elf.sections
-            if section.allocated and section.size
-        ]
         if not self.elf.sections:
-            from .raw_image import SECTIONS
-
-            for name, first, last, code, _ in SECTIONS:
-                start, stop = self.symbols.get(first), self.symbols.get(last)
-                if start is not None and stop is not None and start < stop:
-                    named.append((start, stop - start, name, code))
+            return sections_of(self.symbols)
+        loaded = [section for section in self.elf.sections if section.allocated and section.size]
         return tuple(
-            CodeSection(name, start, size, code, self._is_discarded(name, start, size))
-            for start, size, name, code in sorted(named)
+            CodeSection(
+                section.name,
+                section.address,
+                section.size,
+                section.executable and len(section.data) == section.size,
+                self._is_discarded(section),
+            )
+            for section in sorted(loaded, key=lambda section: (section.address, section.size, section.name))
         )
 
     @cached_property
     def _init(self) -> tuple[int, int]:
         return self.symbols.get("__init_begin") or 0, self.symbols.get("__init_end") or 0
 
-    def _is_discarded(self, name: str, start: int, size: int) -> bool:
+    def _is_discarded(self, section: Section) -> bool:
         """
         Is a section's memory freed once the kernel is up, by its name or its place?
 
@@ -314,8 +268,9 @@ class Vmlinux:
         the .amode31 sections out of the memory that is freed.
         """
         begin, end = self._init
-        freed = begin <= start and start + size <= end and not name.startswith(".amode31")
-        return freed or name.startswith((".init.", ".exit."))
+        inside = begin <= section.address and section.address + section.size <= end
+        freed = inside and not section.name.startswith(".amode31")
+        return freed or section.name.startswith((".init.", ".exit."))
 
     @cached_property
     def executable(self) -> tuple[tuple[int, int], ...]:
@@ -329,7 +284,7 @@ class Vmlinux:
         if self.elf.sections:
             found = [(s.address, len(s.data)) for s in self.elf.sections if s.allocated and s.executable]
         else:
-            found = [(section.address, section.size) for section in self.sections if section.executable]
+            found = [(start, end - start) for start, end in executable_of(self.sections)]
             found += [(s.virtual, len(s.data)) for s in self.segments if s.execute or not found]
         ranges: list[tuple[int, int]] = []
         for start, size in sorted(found):

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from ..arch.exception_format import Addressing, ExceptionFormat, ExceptionType, Layout, ThirdWord
 from ..arch.platform import X86_64, Platform
-from ..arch.x86_exception_types import IMM as IMMEDIATE
 from ..vocabulary.exception_entry import ExceptionEntry
 from .extable_layout import choose
 from .extable_reading import UNKNOWN, Addresses, Code, HandlerSymbol, RawTable, Reading
@@ -127,7 +126,7 @@ class ExceptionTable:
         immediate = 0
         if layout.third is ThirdWord.DATA:
             flags = tuple(name for bit, name in enumerate(self.exceptions.flags) if third >> 12 + bit & 1)
-            immediate = IMMEDIATE.value(third)
+            immediate = 0 if self.exceptions.immediate is None else self.exceptions.immediate.value(third)
         if layout.type_mask:
             number = third & layout.type_mask
         else:

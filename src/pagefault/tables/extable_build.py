@@ -15,7 +15,6 @@ import numpy as np
 
 from ..arch.exception_format import Addressing, FixupMark, Layout, ThirdWord
 from ..arch.platform import X86_64, Platform
-from ..arch.x86_exception_types import UACCESS_ERR_BIAS, UACCESS_ERR_SKIP
 from ..errors import BadInput, Unsupported
 
 
@@ -46,10 +45,10 @@ def encode(entries: Iterable[TableEntry], address: int, layout: Layout, platform
         field = Field(f"exception table entry {index}", platform)
         raw += both_addresses(entry, address, address + len(raw), layout, field)
         match layout.third:
-            case ThirdWord.HANDLER if layout.size == 16:
-                # s390's: 64 bits, and 0 for no handler.
-                distance = entry.data - (address + len(raw)) if entry.data else 0
-                raw += field.unsigned(distance % (1 << 64), 8)
+            case ThirdWord.HANDLER if layout.handler_optional and not entry.data:
+                raw += bytes(layout.handler_bytes)
+            case ThirdWord.HANDLER if layout.handler_bytes == 8:
+                raw += field.unsigned((entry.data - (address + len(raw))) % (1 << 64), 8)
             case ThirdWord.HANDLER:
                 raw += field.relative(address + len(raw), entry.data)
             case ThirdWord.TYPE | ThirdWord.DATA | ThirdWord.TYPE_AND_DATA:
@@ -70,15 +69,15 @@ def both_addresses(entry: TableEntry, address: int, here: int, layout: Layout, f
     """The first two words of an entry that lies at `here`, in a table at `address`."""
     noted = layout.mark is FixupMark.UACCESS_ERR and entry.data
     skip = entry.fixup - entry.insn
-    if noted and not 0 <= skip < UACCESS_ERR_SKIP:
-        few = f"a fixup less than {UACCESS_ERR_SKIP} bytes on for an entry that notes uaccess_err"
+    if noted and not 0 <= skip < layout.mark_skip:
+        few = f"a fixup less than {layout.mark_skip} bytes on for an entry that notes uaccess_err"
         raise BadInput(field.name, expected=few, got=f"{skip} bytes")
     match layout.addresses:
         case Addressing.ABSOLUTE:
             width = layout.size // 2
             return field.unsigned(entry.insn, width) + field.unsigned(skip if noted else entry.fixup, width)
         case Addressing.OWN_FIELD:
-            fixup = entry.fixup + UACCESS_ERR_BIAS if noted else entry.fixup
+            fixup = entry.fixup + layout.mark_bias if noted else entry.fixup
             return field.relative(here, entry.insn) + field.relative(here + 4, fixup)
         case Addressing.TABLE:
             return field.relative(address, entry.insn) + field.relative(address, entry.fixup)
@@ -133,9 +132,9 @@ def sort_table(raw: bytes, layout: Layout, platform: Platform = X86_64) -> bytes
     moved = start[turn] - start
     rows = words.astype(f"{order}i4")[turn]
     relative = {Addressing.OWN_FIELD: 2, Addressing.NEXTINSN: 1}.get(layout.addresses, 0)
-    relative += layout.third is ThirdWord.HANDLER and layout.size == 12
+    relative += layout.third is ThirdWord.HANDLER and layout.handler_bytes == 4
     rows[:, :relative] = words[turn, :relative] + moved.astype(np.int32)[:, np.newaxis]
-    if layout.third is ThirdWord.HANDLER and layout.size == 16:
+    if layout.third is ThirdWord.HANDLER and layout.handler_bytes == 8:
         handlers = rows.view(f"{order}i8")[:, 1]
-        handlers[handlers != 0] += moved[handlers != 0]
+        handlers += np.where((handlers == 0) & layout.handler_optional, 0, moved)
     return rows.tobytes()

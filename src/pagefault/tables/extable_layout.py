@@ -132,7 +132,7 @@ def odd(reading: Reading, exceptions: ExceptionFormat) -> NDArray[np.bool_]:
         mine = reading.kind == index
         words = reading.third[mine]
         used = reading.layout.type_mask
-        used |= (1 << len(exceptions.flags)) - 1 << 12 if reading.layout.third is ThirdWord.DATA else 0
+        used |= (1 << len(exceptions.flags)) - 1 << 12
         wrong = np.zeros(len(words), np.bool_)
         for part in type_.fields:
             used |= part.mask

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from ..arch.exception_format import Addressing, BpfFixup, ExceptionFormat, FixupMark, Layout, ThirdWord
 from ..arch.platform import X86_64, Platform
-from ..arch.x86_exception_types import UACCESS_ERR_BIAS, UACCESS_ERR_SKIP
 
 Addresses = NDArray[np.uint64]
 HandlerSymbol = Callable[[int], str | None]
@@ -22,6 +21,8 @@ Code = Callable[[int, int], bytes]
 """So many bytes of the image at an address. Errors: Absent if it does not hold them."""
 
 UNKNOWN = -1
+MOST_HANDLERS = 1024
+"""Handler functions that are looked up: a kernel has a dozen, however long its table is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,11 +83,11 @@ def read(table: RawTable, layout: Layout) -> Reading:
     marked = np.zeros(count, np.bool_)
     match layout.mark:
         case FixupMark.UACCESS_ERR if layout.addresses is Addressing.ABSOLUTE:
-            marked = fixup < UACCESS_ERR_SKIP
+            marked = fixup < layout.mark_skip
             fixup = np.where(marked, insn + fixup, fixup)
         case FixupMark.UACCESS_ERR:
-            marked = words[:, 1] - words[:, 0] >= UACCESS_ERR_BIAS - 4
-            fixup = np.where(marked, fixup - np.uint64(UACCESS_ERR_BIAS), fixup)
+            marked = words[:, 1] - words[:, 0] >= layout.mark_bias - 4
+            fixup = np.where(marked, fixup - np.uint64(layout.mark_bias), fixup)
         case FixupMark.EFAULT:
             marked = (fixup & np.uint64(1)) != 0
             fixup &= ~np.uint64(3)
@@ -95,11 +96,10 @@ def read(table: RawTable, layout: Layout) -> Reading:
     kinds = {type_.name: index for index, type_ in enumerate(exceptions.types)}
     outside = np.zeros(count, np.bool_)
     if layout.third is ThirdWord.HANDLER:
-        distance = words[:, 2].astype(np.int64) if layout.size == 12 else np.frombuffer(raw, f"{order}i8")[1::2]
-        third = (entry + np.uint64(8) + distance.astype(np.uint64)) & mask
-        # An entry of s390's without a handler has a 0, not the address of the field itself.
-        third[distance == 0] = 0
-        plain = third == 0 if layout.size == 16 else np.zeros(count, np.bool_)
+        distance = words[:, 2] if layout.handler_bytes == 4 else np.frombuffer(raw, f"{order}i8")[1::2]
+        third = (entry + np.uint64(8) + extend(distance)) & mask
+        plain = (distance == 0) & layout.handler_optional
+        third[plain] = 0
         outside = ~plain & ~inside(third, table.executable)
         kind = kinds_of_handlers(third, table, kinds)
         kind[plain] = kinds[layout.default]
@@ -161,7 +161,7 @@ def bpf_fixups(
     return target, sound
 
 
-def extend(words: NDArray[np.int32] | NDArray[np.int16]) -> Addresses:
+def extend(words: NDArray[np.int64] | NDArray[np.int32] | NDArray[np.int16]) -> Addresses:
     """A signed number to 64 bits with its sign, for address arithmetic that wraps."""
     return words.astype(np.int64).astype(np.uint64)
 
@@ -195,11 +195,11 @@ def kinds_of_words(
 
 
 def kinds_of_handlers(handlers: Addresses, table: RawTable, kinds: dict[str, int]) -> NDArray[np.int16]:
-    """The kind of every handler function, by its symbol. A table has a dozen of them, however long it is."""
+    """The kind of every handler function, by its symbol; UNKNOWN where they are too many to be handlers."""
     distinct, place = np.unique(handlers, return_inverse=True)
     found = np.full(len(distinct), UNKNOWN, np.int16)
     names = {handler: type_.name for type_ in table.exceptions.types for handler in type_.handlers}
-    if table.handler_symbol is not None:
+    if table.handler_symbol is not None and len(distinct) <= MOST_HANDLERS:
         for index in np.flatnonzero(inside(distinct, table.executable)).tolist():
             name = names.get(table.handler_symbol(int(distinct[index])) or "")
             found[index] = UNKNOWN if name is None else kinds[name]

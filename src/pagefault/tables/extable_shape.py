@@ -5,7 +5,8 @@ An exception table without a section header or a symbol that says where it is: f
     table, found = the_one(candidates, where="vmlinuz")
 
 A table is the longest run of entries whose two addresses lie in code, whose type is one the architecture has, and
-whose instructions are in order: every architecture here sorts its table when the image is linked.
+whose instructions are in order: most architectures sort their table when the image is linked. Where it is sorted at
+boot, nothing is found.
 
 What else in an image looks so, and why it is not taken:
 
@@ -33,7 +34,6 @@ from numpy.typing import NDArray
 
 from ..arch.exception_format import Addressing, FixupMark, Layout, ThirdWord
 from ..arch.platform import Platform
-from ..arch.x86_exception_types import UACCESS_ERR_BIAS
 from ..errors import Absent
 
 Piece = tuple[int, memoryview]
@@ -97,8 +97,6 @@ def by_shape(pieces: Sequence[Piece], platform: Platform, executable: Ranges | N
     the image. `executable` has the ranges (start, end) of its code if they are known; they weigh the candidates, and do
     not cut them: code lies outside of them more often than one thinks (.exit.text; the .init.text of an i386 kernel is
     in an ELF segment that is not marked executable).
-
-    Nothing is found where the table is sorted at boot.
 
     Takes time in proportion to the bytes, whatever they are, and a quarter of their size in memory.
     """
@@ -221,7 +219,7 @@ def fixups(chunk: Words, code: NDArray[np.bool_], layout: Layout, count: int) ->
     """
     possible = code[1 : count + 1]
     if layout.mark is FixupMark.UACCESS_ERR and layout.addresses is Addressing.OWN_FIELD:
-        return possible | ((chunk[1 : count + 1] - chunk[:count]).view(np.int32) >= UACCESS_ERR_BIAS - 4)
+        return possible | ((chunk[1 : count + 1] - chunk[:count]).view(np.int32) >= layout.mark_bias - 4)
     return possible
 
 

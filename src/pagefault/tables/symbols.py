@@ -95,6 +95,8 @@ class SymbolTable:
         self._values, self._names, self._weak, self._sizes = values, names, weak, sizes
         self._places, self._file_order = listed, file_order
         self._modules: tuple[SymbolTable, ...] = ()
+        self._named: dict[int, int] = {}
+        """Of the symbols at one address, which one counts: there may be as many as a file likes."""
 
     @classmethod
     def from_elf(
@@ -191,6 +193,31 @@ class SymbolTable:
         joined._modules = (*self._modules, module)
         return joined
 
+    @property
+    def has_modules(self) -> bool:
+        return bool(self._modules)
+
+    def moved(self, by: int, start: int | None = None, stop: int = 1 << 64) -> SymbolTable:
+        """
+        The same symbols, those from `start` (the kernel's half, if it is not given) up to `stop` moved by so many bytes
+        up or down: what is below is per-CPU or absolute. Modules' stay where they are.
+        """
+        inside = self._values >= np.uint64(self.kernel_half if start is None else start)
+        inside &= self._values <= np.uint64(stop - 1)
+        moved = SymbolTable(
+            np.where(inside, self._values + np.uint64(by % (1 << 64)), self._values),
+            self._names,
+            weak=self._weak,
+            listed=self._places,
+            where=self.where,
+            sizes=self._sizes,
+            kernel_half=self.kernel_half,
+            module=self.module,
+            file_order=self._file_order,
+        )
+        moved._modules = self._modules
+        return moved
+
     # ------------------------------------------------------------------------------------------------- name -> address
 
     def get(self, name: str) -> int | None:
@@ -251,7 +278,9 @@ class SymbolTable:
         here = addresses[place - 1]
         first = int(np.searchsorted(addresses, here, "left"))
         following = int(addresses[place]) if place < len(addresses) else end
-        named = min((int(i) for i in indices[first:place]), key=self._precedence)
+        named = self._named.get(first)
+        if named is None:
+            named = self._named[first] = min(indices[first:place].tolist(), key=self._precedence)
         return Symbol(self._names.name(named), int(here), following - int(here), address - int(here), self.module)
 
     def format(self, address: int) -> str:

@@ -18,13 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..arch.platform import Platform
-from ..arch.x86_exception_types import VDSO, VDSO_EXCEPTIONS
+from ..arch.platform import Platform, Vdsos
 from ..errors import Absent
 from .extable import ExceptionTable
 
-IMAGES = ("vdso_image_64", "vdso_image_x32", "vdso_image_32")
-"""Symbols of the descriptions. Kernel: arch/x86/include/asm/vdso.h, v6.12."""
 LARGEST = 1 << 20
 """A vDSO is a few pages: more bytes than this are none."""
 
@@ -36,14 +33,14 @@ def vdso_exception_tables(
     The tables that have entries, each with its image's name. `read` gives so many bytes of the kernel at an address or
     raises Absent, `symbol` the address of a symbol.
     """
-    if platform.exceptions.architecture != "x86":
+    if platform.vdsos is None:
         return
-    for name in IMAGES:
+    for name in platform.vdsos.images:
         address = symbol(name)
         if address is None:
             continue
         try:
-            found = vdso_table(read, address, platform, where=f"{where} {name}")
+            found = vdso_table(read, address, platform, platform.vdsos, where=f"{where} {name}")
         except Absent:
             continue
         if found is not None:
@@ -51,7 +48,7 @@ def vdso_exception_tables(
 
 
 def vdso_table(
-    read: Callable[[int, int], bytes], address: int, platform: Platform, *, where: str
+    read: Callable[[int, int], bytes], address: int, platform: Platform, vdsos: Vdsos, *, where: str
 ) -> ExceptionTable | None:
     """
     The table of the vDSO whose description is at `address`; None if it has none.
@@ -63,7 +60,7 @@ def vdso_table(
     data, size, _, _, base, length, extable = (
         int.from_bytes(raw[at : at + width], platform.byte_order) for at in range(0, 7 * width, width)
     )
-    if not (0 < length <= size <= LARGEST and base < size and length % VDSO.size == 0):
+    if not (0 < length <= size <= LARGEST and base < size and length % vdsos.format.layouts[0].size == 0):
         return None
     return ExceptionTable.from_bytes(
         read(extable, length),
@@ -71,6 +68,6 @@ def vdso_table(
         where=where,
         executable=[(data, data + size)],
         platform=platform,
-        exceptions=VDSO_EXCEPTIONS,
+        exceptions=vdsos.format,
         strict=False,
     )
