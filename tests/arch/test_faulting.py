@@ -29,6 +29,8 @@ def test_the_instructions_of_debian_s_entries(specimen: Specimen) -> None:
         (X86_64, "48ffc0", ()),  # inc %rax
         (X86_64, "90", ()),
         (X86_64, "488d0424", ()),  # lea
+        (X86_64, "0fae3f", (Cause.MEMORY,)),  # clflush (%rdi)
+        (X86_64, "0f0138", (Cause.PRIVILEGED,)),  # invlpg (%rax)
         (X86_64, "48f7f1", (Cause.DIVISION,)),
         (X86_64, "0f0b", (Cause.TRAP,)),
         (X86_64, "cc", (Cause.MEMORY, Cause.TRAP)),

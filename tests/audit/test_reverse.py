@@ -8,15 +8,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from audit.specimen import ALTERNATIVES, REPLACEMENTS, SMAP, TEXT, Specimen, entry, piece, x86
-from pagefault.arch.platform import ARM64
+from pagefault.arch.disassembly import disassemble
+from pagefault.arch.platform import ARM64, X86_64
 from pagefault.audit import audit
 from pagefault.audit.context import AuditContext
-from pagefault.audit.reverse import x86_surroundings
-from pagefault.audit.x86_user_access import uncovered
+from pagefault.audit.module_relocations import ModuleRelocations, Target
+from pagefault.audit.reverse import CHECK, x86_surroundings
+from pagefault.audit.x86_code import X86Code
+from pagefault.audit.x86_user_access import judge
 from pagefault.audit.x86_windows import Walk
 from pagefault.images.vmlinux import Vmlinux
 
@@ -30,6 +34,7 @@ def found_at(image: Specimen) -> list[int]:
 # stac; 3: mov (%rdi),%eax; 5: mov (%rsi),%edx; 7: mov %eax,8(%rdi); clac; ret
 MIXED = "0f01cb 8b07 8b16 894708 0f01ca c3"
 EXIT = 10
+JUMPS = TEXT + 0x32_0000
 
 
 @pytest.mark.parametrize(
@@ -57,6 +62,11 @@ EXIT = 10
         # rep stosb, and its clac far behind
         ("0f01cb 4889f1 f3aa 0f01ca c3", (), [6]),
         ("0f01cb 4889f1 f3aa 0f01ca c3", (6,), []),
+        # 3: mov (%rdi),%eax; 5: rep movsb; then one access by rsi, or two: more than there are copies by it
+        ("0f01cb 8b07 f3a4 8b16 0f01ca c3", (3, 5), [7]),
+        ("0f01cb 8b07 f3a4 8b16 8b5608 0f01ca c3", (3, 5), []),
+        # clflush (%rdi) is an access, prefetcht0 (%rdi) is none
+        ("0f01cb 0fae3f 0f180f 0f01ca c3", (), [3]),
     ],
 )
 def test_windows(code: str, covered: tuple[int, ...], lacking: list[int]) -> None:
@@ -112,6 +122,132 @@ def test_what_is_patched_in_counts_where_it_will_stand() -> None:
     assert found_at(made) == [3, 8]
     assert found_at(made.with_entries(entry(3, 10), entry(8, 10))) == []
     assert found_at(made.with_entries(entry(8, 10))) == [3]
+
+
+def with_static_branch(code: str, site: int, target: int) -> Specimen:
+    """An image with one entry in __jump_table, by offsets from TEXT."""
+    table = struct.pack("<iiq", TEXT + site - JUMPS, TEXT + target - JUMPS - 4, 0)
+    made = x86(("touch", code))
+    return replace(made, pieces=(*made.pieces, piece("__jump_table", JUMPS, table, executable=False)))
+
+
+def test_a_static_branch_goes_both_ways() -> None:
+    # stac; 3: a no-op of 5 bytes; 8: clac; ret; 12: mov (%rdi),%eax; jmp 8
+    assert found_at(with_static_branch("0f01cb 0f1f440000 0f01ca c3 8b07 ebf8", 3, 12)) == [12]
+    # stac; 3: jmp 14; 8: mov (%rdi),%eax; clac; ret; 14: clac; ret
+    assert found_at(with_static_branch("0f01cb e906000000 8b07 0f01ca c3 0f01ca c3", 3, 14)) == [8]
+    # a table that leads out of the code is none
+    assert found_at(with_static_branch("0f01cb e906000000 8b07 0f01ca c3 0f01ca c3", 3, -(1 << 16))) == []
+
+
+def test_functions_return_by_a_thunk_too() -> None:
+    # touch: stac; call inner; mov (%rdi),%eax; clac; ret       inner: jmp __x86_return_thunk
+    made = x86(("touch", "0f01cb e8f8000000 8b07 0f01ca c3"), ("inner", "e9fb000000"), ("__x86_return_thunk", "cc"))
+    assert found_at(made) == [8]
+
+
+def test_a_call_of_ftraces_changes_nothing() -> None:
+    # mov (%rdi),%eax; call __fentry__; stac; mov (%rdi),%eax; clac; ret: rdi is the kernel's, before and after
+    code = "8b07 e8f9000000 0f01cb 8b07 0f01ca c3"
+    assert found_at(x86(("touch", code), ("__fentry__", "c3"))) == []
+    assert found_at(x86(("touch", code), ("other", "c3"))) == [10]
+
+
+def not_checked(image: Specimen) -> dict[str, str]:
+    """What of the reverse check was not made, without the words they all begin with, and why."""
+    return {what.removeprefix(CHECK).lstrip(", "): why for what, why in audit(image).not_checked}
+
+
+def test_calls_are_followed_to_a_depth_and_deeper_ones_are_said() -> None:
+    chain = [(f"f{number}", "e8fb000000 c3") for number in range(1, 3)]
+    made = x86(("touch", "0f01cb e8f8000000 0f01ca c3"), *chain, ("f3", "8b07 e8f9000000 c3"), ("f4", "8b07 c3"))
+    assert found_at(made) == [0x300]
+    assert not_checked(made) == {"in parts of touch": "calls more than 3 deep with user access open"}
+
+
+def test_what_calls_itself_is_walked_once() -> None:
+    # inner: mov (%rdi),%eax; call inner; ret
+    made = x86(("touch", "0f01cb e8f8000000 0f01ca c3"), ("inner", "8b07 e8f9ffffff c3"))
+    assert found_at(made) == [0x100]
+    assert not_checked(made) == {}
+
+
+def test_an_indirect_call_in_a_window_is_said() -> None:
+    assert not_checked(x86(("touch", "0f01cb ffd0 0f01ca c3"))) == {
+        "in parts of touch": "an indirect call with user access open"
+    }
+    assert not_checked(x86(("touch", "ffd0 0f01cb 0f01ca c3"))) == {}
+
+
+def test_a_window_that_nothing_leads_to_is_said() -> None:
+    assert not_checked(x86(("touch", "c3 0f01cb 8b07 0f01ca c3"))) == {
+        "in the window that touch+0x1 opens": "no way there from its function's start"
+    }
+    # mov $0xcb010f,%eax and six instructions more: its bytes are no STAC
+    assert not_checked(x86(("touch", "b80f01cb00 c3 90 90 90 90 90 90"))) == {}
+    nameless = x86(("touch", "c3"))
+    nowhere = replace(nameless, pieces=(*nameless.pieces, piece(".more", TEXT - 0x1000, bytes.fromhex("0f01cb"))))
+    assert not_checked(nowhere) == {
+        f"in the window that {TEXT - 0x1000:#x} opens": "a walk begins at a function's first instruction"
+    }
+
+
+def test_accesses_that_are_taken_for_the_kernels_are_counted() -> None:
+    image = x86(("touch", MIXED)).with_entries(entry(3, EXIT), entry(7, EXIT))
+    [(what, why)] = not_checked(image).items()
+    assert what == "by further pointers in a window"
+    assert "(accesses: 1)" in why
+    # mov %rsp,%rax; cmovne %rdi,%rax; stac; mov (%rax),%ecx
+    assert not_checked(x86(("touch", "4889e0 480f45c7 0f01cb 8b08 0f01ca c3"))) == {
+        "by pointers of unknown origin": "as at touch+0xa (accesses: 1)"
+    }
+
+
+class Leaving:
+    """Relocations by the address of the field: the names of symbols that the kernel has."""
+
+    def __init__(self, names: dict[int, str]) -> None:
+        self.names = names
+
+    def target(self, address: int) -> Target | None:
+        return Target(None, self.names[address - TEXT]) if address - TEXT in self.names else None
+
+    def table(self, name: str) -> None:
+        return None
+
+
+def walked_module(code: str, names: dict[int, str]) -> tuple[list[int], bool]:
+    """Offsets of what lacks an entry in a module's function, and whether a window leads out of it."""
+    context = AuditContext(x86(("touch", code)))
+    relocations = cast(ModuleRelocations, Leaving(names))
+    made = X86Code(context.image, lambda code, address: disassemble(X86_64, code, address), relocations)
+    walk = Walk(made, x86_surroundings(context))
+    walk.run(TEXT)
+    return [each.address - TEXT for each in judge(walk).uncovered], walk.left
+
+
+@pytest.mark.parametrize(
+    ("code", "names", "lacking", "left"),
+    [
+        # mov (%rdi),%eax; call f; stac; mov (%rdi),%ecx; clac; ret: __fentry__ is a no-op, another function is not
+        ("8b07 e800000000 0f01cb 8b0f 0f01ca c3", {3: "__fentry__"}, [], False),
+        ("8b07 e800000000 0f01cb 8b0f 0f01ca c3", {3: "ktime_get"}, [10], False),
+        # stac; call f; mov (%rdi),%ecx; clac; ret
+        ("0f01cb e800000000 8b0f 0f01ca c3", {4: "copy_user_generic"}, [8], True),
+        # stac; jmp f, for good
+        ("0f01cb e900000000", {4: "copy_user_generic"}, [], True),
+        ("0f01cb e900000000", {4: "__x86_return_thunk"}, [], False),
+        # stac; je f; mov (%rdi),%ecx; clac; ret
+        ("0f01cb 0f8400000000 8b0f 0f01ca c3", {5: "copy_user_generic"}, [9], True),
+    ],
+)
+def test_what_leads_out_of_a_module(code: str, names: dict[int, str], lacking: list[int], left: bool) -> None:
+    assert walked_module(code, names) == (lacking, left)
+
+
+def test_a_module_without_a_window_is_checked_whole() -> None:
+    found = audit(replace(x86(("plain", "8b07c3")), module="tried").with_entries(entry(0, 2)))
+    assert not any(what.startswith(CHECK) for what, _ in found.not_checked)
 
 
 def test_a_kernel_without_smap_is_not_checked() -> None:
@@ -184,7 +320,7 @@ def taken_out(path: Path) -> tuple[int, list[str], list[str]]:
             for start in starts:
                 walk = Walk(code, changed)
                 walk.run(start)
-                if any(each.address == address for each in uncovered(walk)):
+                if any(each.address == address for each in judge(walk).uncovered):
                     break
             else:
                 lost[moved].append(context.name(address))
@@ -203,6 +339,22 @@ def test_every_entry_of_612_that_is_taken_out_is_missed(vmlinux_612: Path) -> No
     assert count > 350
     assert lost == []
     assert lost_moved == []
+
+
+@pytest.mark.parametrize("kernel", ["vmlinux_61", "vmlinux_612"])
+def test_every_window_of_debians_kernels_is_opened(kernel: str, request: pytest.FixtureRequest) -> None:
+    context = AuditContext(Vmlinux.open(request.getfixturevalue(kernel)))
+    opened: set[int] = set()
+    watched: set[str] = set()
+    for start, _ in context.functions_of(iter(context.x86_code.stac_sites)):
+        walk = Walk(context.x86_code, x86_surroundings(context))
+        walk.run(start)
+        opened |= walk.opened
+        watched |= {context.name(access.address).partition("+")[0] for access in walk.accesses if access.window}
+        assert walk.lost == set()
+    assert opened == set(context.x86_code.stac_sites)
+    assert watched >= {"copy_mc_enhanced_fast_string", "put_cmsg", "strncpy_from_user"}
+    assert ("copy_mc_fragile" in watched) == (kernel == "vmlinux_612")
 
 
 @pytest.mark.parametrize("kernel", ["vmlinux_61", "vmlinux_612"])

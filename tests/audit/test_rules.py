@@ -79,6 +79,8 @@ CASES: dict[str, tuple[str, Callable[[], Specimen], str]] = {
     "an instruction outside": ("PF003", lambda: SOUND.with_entries(*GOOD, entry(0x9000, 9)), "lies in no section"),
     "a fixup outside": ("PF004", lambda: swapped(2, entry(512, 0x9000, RDMSR)), "entry 2, for misc+0x0, leads to"),
     "another function's fixup": ("PF005", lambda: swapped(0, entry(3, 521)), "leads into another function: misc+0x9"),
+    "the function behind": ("PF005", lambda: swapped(0, entry(3, 256)), "leads into another function: copy+0x0"),
+    "its own instruction": ("PF015", lambda: swapped(0, entry(3, 3)), "for get+0x3, leads to its own instruction"),
     "inside an instruction": (
         "PF006",
         lambda: swapped(6, entry(530, 531, 5)),
@@ -91,7 +93,7 @@ CASES: dict[str, tuple[str, Callable[[], Specimen], str]] = {
     "ucopy_len": (
         "PF009",
         lambda: swapped(5, entry(523, 525, UCOPY_LEN)),
-        "`movl (%rdi), %eax`: the handler takes it for",
+        "`movl (%rdi), %eax`: the handler takes cx for a count",
     ),
     "rdmsr": ("PF009", lambda: swapped(3, entry(515, 517, RDMSR)), "takes it for rdmsr"),
     "wrmsr": ("PF009", lambda: swapped(2, entry(512, 514, WRMSR)), "takes it for wrmsr"),

@@ -38,6 +38,7 @@ def argument(name: str) -> Value:
         ("4889f8 4829f0 4801f0", "rax", {"rdi"}),  # rdi - rsi + rsi
         ("4889f8 83e007 4829c7", "rdi", {"rdi"}),  # rdi - (rdi & 7)
         ("48c1e603 488d0437", "rax", {"rdi"}),  # rdi + (rsi << 3)
+        ("4889f9 f3a4", "rcx", set()),  # mov %rdi,%rcx; rep movsb: it has counted down
         ("480f44fe", "rdi", {"rdi", "rsi"}),  # cmove %rsi,%rdi
     ],
 )
@@ -65,3 +66,19 @@ def test_a_join_is_either() -> None:
 
 def test_a_sum_of_too_many_parts_tells_nothing() -> None:
     assert total(*(("load", (number,), 0) for number in range(9))) == ("const",)
+
+
+def test_a_slot_that_one_side_has_not_written_is_forgotten() -> None:
+    phis, left, right = Phis(), after("57"), after("4883ec08")
+    assert phis.join(left, right, ("here",)) is True
+    assert left.slots == {}
+    assert phis.join(left, right, ("here",)) is False
+
+
+@pytest.mark.parametrize(("bits", "kept"), [(64, "rbx"), (32, "rbx rsi rdi")])
+def test_a_call_changes_what_the_abi_lets_it(bits: int, kept: str) -> None:
+    state = State.entry(())
+    [call] = disassemble_all(X86_64, bytes.fromhex("e800000000"), 0x1000)
+    state.run(step(call), (call.address,), bits=bits)
+    same = {name for name in ("rax", "rbx", "rcx", "rdx", "rsi", "rdi") if state.registers[name] == argument(name)}
+    assert same == set(kept.split())

@@ -1,10 +1,21 @@
 from __future__ import annotations
 
+import json
+from email.message import Message
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
-from pagefault.cli.extable_actions import MOST_COMPLAINTS, audit_image, compare, list_entries, names, search
+from pagefault.cli.extable_actions import (
+    MOST_COMPLAINTS,
+    audit_image,
+    compare,
+    documentation,
+    list_entries,
+    names,
+    search,
+)
 from pagefault.cli.extable_choice import Choice
 from pagefault.cli.extable_images import Beside, Opened
 from pagefault.cli.extable_output import Output
@@ -45,7 +56,34 @@ def test_no_address_is_looked_up_in_a_folder() -> None:
 def test_an_audit_of_what_cannot_be_read_has_not_been_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.ko").write_bytes(b"This is no module." * 100)
     assert audit_image(str(tmp_path), Beside(), Output("table")) == 2
-    assert "a.ko" in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert "a.ko" in err
+    assert "clean" not in out
+    assert "1 module could not be read" in out
+    assert audit_image(str(tmp_path), Beside(), Output("json")) == 2
+    document = json.loads(capsys.readouterr().out)
+    assert document["clean"] is False
+    assert "a.ko" in document["unreadable"][0]
+    assert audit_image(str(tmp_path), Beside(), Output("sarif")) == 2
+    [run] = json.loads(capsys.readouterr().out)["runs"]
+    assert run["invocations"][0]["executionSuccessful"] is False
+
+
+def test_the_documentations_address_is_the_installed_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Message()
+    monkeypatch.setattr("importlib.metadata.metadata", lambda name: made)
+    assert documentation() is None
+    made["Project-URL"] = "Source, https://example.org/source"
+    made["Project-URL"] = "Documentation, https://example.org/docs"
+    assert documentation() == "https://example.org/docs"
+
+
+def test_a_package_that_is_not_installed_has_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    def metadata(name: str) -> Message:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.metadata", metadata)
+    assert documentation() is None
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from pagefault.audit.finding import Audit, Finding, Place, Severity
 from pagefault.report.findings import told
 from pagefault.report.page import Page, plain
@@ -46,6 +48,17 @@ def test_what_is_explained_does_not_count() -> None:
     assert "known and explained: 2" in lines
     assert "  PF003  2 times: the kernel means it" in lines
     assert lines[-1] == "clean: no findings"
+
+
+@pytest.mark.parametrize(
+    ("audits", "unreadable", "last"),
+    [
+        ([audit()], 1, "1 module could not be read; no findings in what could"),
+        ([audit(finding("PF001", Severity.ERROR))], 2, "1 finding: 1 error; 2 modules could not be read"),
+    ],
+)
+def test_what_could_not_be_read_is_not_clean(audits: list[Audit], unreadable: int, last: str) -> None:
+    assert plain(told(audits, unreadable=unreadable)).splitlines()[-1] == last
 
 
 def test_what_was_checked_and_what_was_not() -> None:

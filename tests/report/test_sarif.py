@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlparse
 
+import pytest
+
 from pagefault.audit import Audit, Finding, Place, Severity
 from pagefault.audit.rules import RULES
 from pagefault.report.sarif import to_sarif
@@ -54,6 +56,34 @@ def test_what_the_schema_requires() -> None:
     assert run["invocations"][0]["executionSuccessful"] is True
     [notification] = run["invocations"][0]["toolExecutionNotifications"]
     assert "all of it: no time" in notification["message"]["text"]
+
+
+def test_what_was_not_checked_is_told_once_with_the_number_of_images() -> None:
+    several = [replace(audit_of(file=f"{name}.ko"), not_checked=(("all of it", "no time"),)) for name in "abc"]
+    alone = replace(audit_of(file="d.ko"), not_checked=(("some of it", "no code"),))
+    notifications = run_of(*several, alone)["invocations"][0]["toolExecutionNotifications"]
+    assert notifications == [
+        {"level": "note", "message": {"text": "3 images: not checked: all of it: no time"}},
+        {"level": "note", "message": {"text": "d.ko: not checked: some of it: no code"}},
+    ]
+
+
+def test_a_run_that_could_not_read_everything_has_not_succeeded() -> None:
+    [invocation] = run_of(audit_of(), unreadable=["a.ko: no ELF"])["invocations"]
+    assert invocation["executionSuccessful"] is False
+    assert invocation["toolExecutionNotifications"][0] == {"level": "error", "message": {"text": "a.ko: no ELF"}}
+
+
+def test_a_rule_says_what_is_to_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = run_of()["tool"]["driver"]["rules"]
+    for rule, each in zip(rules, RULES, strict=True):
+        assert rule["fullDescription"]["text"] == each.why
+        assert rule["help"]["markdown"].startswith(f"# {each.code}")
+        assert rule["help"]["text"].startswith(each.why)
+    [told] = [rule for rule in rules if rule["id"] == "PF014"]
+    assert "Find the macro" in told["help"]["text"]
+    monkeypatch.setattr("pagefault.report.finding_pages.FOLDERS", ())
+    assert run_of()["tool"]["driver"]["rules"][0]["help"] == {"text": f"{RULES[0].why} More in docs/findings/PF001.md."}
 
 
 def test_where_a_finding_is() -> None:
@@ -106,7 +136,7 @@ def test_fingerprints_do_not_depend_on_where_code_is_placed() -> None:
 
 
 def test_a_rule_leads_to_its_page() -> None:
-    rules = run_of(docs="https://example.org/pagefault/")["tool"]["driver"]["rules"]
+    rules = run_of(docs="https://example.org/pagefault/docs/")["tool"]["driver"]["rules"]
     assert rules[0]["helpUri"] == "https://example.org/pagefault/docs/findings/PF001.md"
     assert all(urlparse(rule["helpUri"]).scheme == "https" for rule in rules)
     assert "helpUri" not in run_of()["tool"]["driver"]["rules"][0]

@@ -107,11 +107,12 @@ What raises an exception other than by an access to memory, as patterns for the 
 Manual: Intel SDM vol. 2 ("Exceptions" of each instruction); Arm ARM C5, C6; MIPS64 (MD00087); Power ISA book III;
 Principles of Operation chapter 10 (control instructions) and each "Program exceptions" list.
 """
-HINT = re.compile(r"prefetch|prfu?m|pld|pli|pref|dcbtst|dcbt\b|prefetchit|pfd|nop")
+HINT = re.compile(r"prefetch|prfu?m|pld|pli|pref|dcbtst|dcbt\b|prefetchit|pfd|nop|lea[wlq]?$|invlpg$")
 """
-Prefetches name memory and raise nothing for it.
+What names memory, or computes its address, and raises nothing for it. Flushing a cache line is an access.
 
-Manual: Intel SDM vol. 2B PREFETCHh; Arm ARM C6.2 PRFM, F6.1 PLD; MIPS64 PREF; Power ISA book II 4.3.2 dcbt.
+Manual: Intel SDM vol. 2A LEA, INVLPG (against CLFLUSH, CLWB: #PF), vol. 2B PREFETCHh; Arm ARM C6.2 PRFM, F6.1 PLD;
+MIPS64 PREF; Power ISA book II 4.3.2 dcbt.
 """
 
 

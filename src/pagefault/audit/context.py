@@ -66,9 +66,12 @@ class AuditContext:
     # ----------------------------------------------------------------------------------------------------- addresses
 
     def symbol(self, address: int) -> Symbol | None:
-        """The symbol an address lies in."""
+        """The symbol an address lies in; the last one of the section before it does not reach that far."""
         if address not in self._symbols:
-            self._symbols[address] = self.image.symbols.at(address)
+            found = self.image.symbols.at(address)
+            if found is not None and self.section(found.address) != self.section(address):
+                found = None
+            self._symbols[address] = found
         return self._symbols[address]
 
     def name(self, address: int) -> str:

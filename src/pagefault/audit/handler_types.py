@@ -9,10 +9,10 @@ from ..arch.disassembly import Disassembled, can_disassemble
 from ..arch.faulting import can_fault
 from .context import AuditContext, TableEntry
 from .rule import Hit
+from .x86_operands import register
 
 X86 = frozenset({"EM_X86_64", "EM_386"})
 X86_FITS = {
-    "ucopy_len": ("a repeated string instruction, whose rcx counts down", re.compile(r"rep[a-z]* (movs|stos)[bwlq]$")),
     "rdmsr": ("rdmsr", re.compile(r"rdmsr$")),
     "rdmsr_safe": ("rdmsr", re.compile(r"rdmsr$")),
     "rdmsr_in_mce": ("rdmsr", re.compile(r"rdmsr$")),
@@ -25,6 +25,10 @@ X86_FITS = {
     "fault_sgx": ("encls", re.compile(r"encls$")),
 }
 """What the instruction must be, in words and as a mnemonic. Kernel: arch/x86/mm/extable.c fixup_exception(), v6.1."""
+REPEATED = re.compile(r"rep[a-z]* (?:movs|stos)([bwlq])$")
+UNITS = {"b": 1, "w": 2, "l": 4, "q": 8}
+MAX_LOOP = 64
+"""Instructions from an access to the branch that closes its loop."""
 ONLY_JIT = "only a BPF JIT writes such entries, and into a program's own table"
 LOOK_BACK = 8
 """Bytes before an instruction that tell which one stands there, on s390."""
@@ -98,9 +102,45 @@ def misfits(context: AuditContext, each: TableEntry) -> str | None:
             is_word_load(one, context.platform.pointer) and entry.fixup == one.address + one.length for one in variants
         ):
             return "the handler decodes a mov of a whole word from memory, with the fixup behind it"
+        if entry.type == "ucopy_len":
+            return uncounted(context, each, variants)
     if machine == "EM_AARCH64" and entry.type == "load_unaligned_zeropad":
         return arm64_zeropad(each, variants[0])
     return None
+
+
+def uncounted(context: AuditContext, each: TableEntry, variants: tuple[Disassembled, ...]) -> str | None:
+    """
+    The handler computes cx := imm * cx + reg, the bytes that are left: cx must count units of imm bytes down, by the
+    instruction itself or by a loop around it.
+
+    Kernel: arch/x86/mm/extable.c ex_handler_ucopy_len(), v6.1 and v6.12; arch/x86/lib/usercopy_64.c __clear_user(),
+    v5.17, has a loop of that kind.
+    """
+    repeated = [found for one in variants if (found := REPEATED.match(one.mnemonic))]
+    if not repeated:
+        if any(counts_down(context, one.address) for one in variants):
+            return None
+        return "the handler takes cx for a count of what is left, and neither it nor a loop around it counts cx down"
+    factor = int(dict(each.entry.fields).get("imm", "0"))
+    if any(UNITS[one[1]] == factor for one in repeated):
+        return None
+    return f"cx counts units of {UNITS[repeated[0][1]]} bytes, and the handler multiplies it by {factor}"
+
+
+def counts_down(context: AuditContext, address: int) -> bool:
+    """Does a loop around the instruction take one from cx each time?"""
+    at, counted = address, False
+    for _ in range(MAX_LOOP):
+        found = context.x86_code.step(at)
+        if found is None or found.jumps or found.returns:
+            return False
+        if found.name.startswith("dec") and register(found.operands[0]) == "rcx":
+            counted = True
+        elif found.conditional and found.target is not None and found.target <= address:
+            return counted or found.name.startswith("loop")
+        at = found.end
+    return False
 
 
 def fits_operands(type_: str, instruction: Disassembled) -> bool:

@@ -71,22 +71,19 @@ def sort_needed(context: AuditContext) -> bool | None:
 
 def duplicate(context: AuditContext) -> Iterator[Hit]:
     """Two entries of one table name the same instruction; the search finds one of them, whichever it meets first."""
-    for found in context.tables:
-        first: dict[int, TableEntry] = {}
-        for each in context.entries:
-            if each.table is not found:
-                continue
-            entry = each.entry
-            before = first.setdefault(entry.insn, each)
-            if before is each:
-                continue
-            old = before.entry
-            same = replace(old, index=0, address=0) == replace(entry, index=0, address=0)
-            what = "say the same" if same else "differ"
-            yield Hit(
-                entry.insn,
-                f"entries {old.index} and {entry.index} both name {context.name(entry.insn)}, and {what}",
-                each,
-                Severity.WARNING if same else None,
-                "One of them is needless; the annotation stands twice in the source." if same else None,
-            )
+    first: dict[tuple[int, int], TableEntry] = {}
+    for each in context.entries:
+        entry = each.entry
+        before = first.setdefault((id(each.table), entry.insn), each)
+        if before is each:
+            continue
+        old = before.entry
+        same = replace(old, index=0, address=0) == replace(entry, index=0, address=0)
+        what = "say the same" if same else "differ"
+        yield Hit(
+            entry.insn,
+            f"entries {old.index} and {entry.index} both name {context.name(entry.insn)}, and {what}",
+            each,
+            Severity.WARNING if same else None,
+            "One of them is needless; the annotation stands twice in the source." if same else None,
+        )

@@ -5,20 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..arch.disassembly import can_disassemble
+from ..arch.faulting import Cause, causes
 from ..images.module import Module
 from .boundaries import boundary
 from .context import AuditContext, TableEntry
 from .families import NOT_ADDRESSES
+from .handler_types import LOOK_BACK
 from .rule import Hit
+from .x86_operands import FULL_NAMES, Step, register, step
+
+REPLACEMENTS = ".altinstr_replacement"
+"""Code to be patched in. Kernel: arch/x86/include/asm/alternative.h ALTERNATIVE(), v6.1."""
 
 
 def insn_not_code(context: AuditContext) -> Iterator[Hit]:
-    """An entry's instruction does not lie in executable memory."""
+    """
+    An entry's instruction does not lie in executable memory, or where code lies that runs somewhere else.
+
+    Kernel: arch/x86/kernel/alternative.c apply_alternatives(), v6.1: a fault comes from the place that was patched.
+    """
     for each in context.entries:
-        if context.executable(each.entry.insn) is None:
-            yield Hit(
-                each.entry.insn, f"entry {each.entry.index}'s instruction {where(context, each.entry.insn)}", each
-            )
+        insn = each.entry.insn
+        section = context.section(insn)
+        if context.executable(insn) is None:
+            what = where(context, insn)
+        elif section is not None and section.name == REPLACEMENTS:
+            what = f"lies in {REPLACEMENTS}, from where it is copied before it runs"
+        else:
+            continue
+        yield Hit(insn, f"entry {each.entry.index}'s instruction {what}", each)
 
 
 def fixup_not_code(context: AuditContext) -> Iterator[Hit]:
@@ -58,6 +73,38 @@ def not_a_boundary(context: AuditContext) -> Iterator[Hit]:
                     f"{context.name(inside)}",
                     each,
                 )
+
+
+def fixup_is_insn(context: AuditContext) -> Iterator[Hit]:
+    """
+    An entry's fixup is the very instruction that faults.
+
+    Every handler but BPF's goes on at the fixup: arch/*/mm/extable.c, v6.1 and v6.12. Two such entries are right. On
+    s390 one may stand for what follows the instruction that is suppressed, whose address the PSW has by then. On x86
+    the handler may change the register that the instruction faulted for, and have it run again.
+
+    Kernel: arch/s390/kernel/text_amode31.S _diag26c_amode31(), arch/s390/include/asm/diag.h diag310(),
+    arch/x86/include/asm/segment.h __loadsegment_simple(), v6.1.
+    """
+    for each in context.entries:
+        entry = each.entry
+        if entry.fixup != entry.insn or entry.type in NOT_ADDRESSES:
+            continue
+        found = context.instruction(entry.insn)
+        before = context.code(entry.insn - LOOK_BACK, LOOK_BACK)
+        if found is not None and Cause.LATE in causes(context.platform, found, before=before):
+            continue
+        if found is not None and entry.type == "imm_reg" and reads(step(found), dict(entry.fields).get("reg", "")):
+            continue
+        yield Hit(
+            entry.insn, f"entry {entry.index}, for {context.name(entry.insn)}, leads to its own instruction", each
+        )
+
+
+def reads(instruction: Step, name: str) -> bool:
+    """Is the register an operand of an x86 instruction, but for the last of several, which it writes?"""
+    sources = instruction.operands[:-1] or instruction.operands
+    return not instruction.name.startswith("pop") and FULL_NAMES.get(name) in [register(each) for each in sources]
 
 
 def fixup_freed(context: AuditContext) -> Iterator[Hit]:

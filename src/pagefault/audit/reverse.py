@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .boundaries import boundary
 from .context import AuditContext
 from .pan_windows import pan_windows
 from .rule import Hit
 from .unprivileged import FINDERS, unprivileged
-from .x86_user_access import uncovered
+from .x86_code import FENTRY, RETURN_THUNK
+from .x86_shadow_stack import shadow_stack_stores
+from .x86_user_access import judge
 from .x86_windows import Surroundings, Walk
 
 CHECK = "accesses of user memory without an entry"
@@ -26,8 +29,7 @@ NOT_CHECKED = {
     "EM_LOONGARCH": "all of them: user and kernel memory are accessed by the same instructions",
 }
 """By machine: what of it is not checked."""
-RETURN_THUNK = "return_thunk"
-"""How the names of __x86_return_thunk and its kin end. Kernel: arch/x86/lib/retpoline.S, v6.1."""
+MOST_PLACES = 5
 
 
 def no_entry(context: AuditContext) -> Iterator[Hit]:
@@ -39,6 +41,9 @@ def no_entry(context: AuditContext) -> Iterator[Hit]:
         context.skip(CHECK, NOT_CHECKED[machine])
     if machine in ("EM_X86_64", "EM_386"):
         yield from in_x86_windows(context)
+        for address in shadow_stack_stores(context):
+            if address not in context.by_instruction:
+                yield Hit(address, f"{context.name(address)} writes to a user's shadow stack and has no entry")
     if machine in FINDERS:
         for address in unprivileged(context):
             if address not in context.by_instruction:
@@ -53,26 +58,36 @@ def no_entry(context: AuditContext) -> Iterator[Hit]:
 
 
 def in_x86_windows(context: AuditContext) -> Iterator[Hit]:
-    """The accesses of STAC..CLAC windows."""
+    """The accesses of STAC..CLAC windows. A module without a window has been checked whole."""
     code = context.x86_code
     if not code.stac_sites:
-        context.skip(CHECK, "no STAC in the code and none that is patched in: it was built without SMAP")
+        if context.image.module is None:
+            context.skip(CHECK, "no STAC in the code and none that is patched in: it was built without SMAP")
         return
     if not len(context.image.symbols):
         context.skip(CHECK, "the image has no symbols, so nobody knows where functions begin")
         return
     for each in context.entries:
         code.lead(each.entry.fixup)
-    if any(context.extent(site) is None for site in code.stac_sites):
-        context.skip(f"{CHECK}, in code of no function", "a walk begins at a function's first instruction")
     around = x86_surroundings(context)
     told: set[int] = set()
+    opened: set[int] = set()
+    taken: set[int] = set()
+    unknown: set[int] = set()
     for start, _ in context.functions_of(iter(code.stac_sites)):
         walk = Walk(code, around)
         walk.run(start)
+        if walk.left:
+            context.skip(
+                f"{CHECK}, in code outside of the module", "windows lead there: it is the kernel's, or a module's"
+            )
         for why in sorted(walk.lost):
             context.skip(f"{CHECK}, in parts of {context.name(start).partition('+')[0]}", why)
-        for found in uncovered(walk):
+        judged = judge(walk)
+        opened |= walk.opened
+        taken |= judged.taken
+        unknown |= judged.unknown
+        for found in judged.uncovered:
             if found.address in told:
                 continue
             told.add(found.address)
@@ -85,12 +100,35 @@ def in_x86_windows(context: AuditContext) -> Iterator[Hit]:
                 found.address,
                 f"{context.name(found.address)}, in the window that {context.name(found.window)} opens, {like}",
             )
+    say_what_was_not_judged(
+        context, [site for site in code.stac_sites if site not in opened], taken - told, unknown - told
+    )
+
+
+def say_what_was_not_judged(context: AuditContext, closed: list[int], taken: set[int], unknown: set[int]) -> None:
+    """
+    Windows that no walk opened, and accesses in windows whose pointers nothing tells from the kernel's own. STAC's
+    bytes inside another instruction are no window.
+    """
+    for site in closed:
+        if boundary(context, site) is not None:
+            continue
+        known = context.extent(site) is not None
+        why = "no way there from its function's start" if known else "a walk begins at a function's first instruction"
+        context.skip(f"{CHECK}, in the window that {context.name(site)} opens", why)
+    if taken:
+        number = f" (accesses: {len(taken):,})" if context.image.module is None else ""
+        why = f"no entry is for them, so they are taken for pointers to the kernel's own memory{number}"
+        context.skip(f"{CHECK}, by further pointers in a window", why)
+    if unknown:
+        places = ", ".join(context.name(address) for address in sorted(unknown)[:MOST_PLACES])
+        context.skip(f"{CHECK}, by pointers of unknown origin", f"as at {places} (accesses: {len(unknown):,})")
 
 
 def x86_surroundings(context: AuditContext) -> Surroundings:
     """The image as a walk asks for it."""
     entries = context.by_instruction
-    fentry = context.image.symbols.get("__fentry__")
+    fentry = context.image.symbols.get(FENTRY)
 
     def fixup(address: int) -> int | None:
         entry = entries.get(address)

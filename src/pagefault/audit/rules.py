@@ -9,6 +9,7 @@ from .order import duplicate, not_sorted
 from .places import (
     discarded_section,
     fixup_freed,
+    fixup_is_insn,
     fixup_not_code,
     insn_not_code,
     not_a_boundary,
@@ -115,5 +116,12 @@ RULES = (
         Severity.ERROR,
         "A pointer that a program gets wrong, or a page that is not there, becomes an oops instead of -EFAULT.",
         no_entry,
+    ),
+    Rule(
+        "PF015",
+        "a fixup that is its own instruction",
+        Severity.ERROR,
+        "After the fault the instruction runs again, and faults again: the CPU never gets out of it.",
+        fixup_is_insn,
     ),
 )

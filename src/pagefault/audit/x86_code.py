@@ -3,8 +3,10 @@ An x86 kernel's code as any CPU may run it: each place that is patched at boot, 
 
     STAC and CLAC are written into the code at boot, where the CPU has SMAP: in the file they are no-ops and an entry of
     .altinstructions each.
+    A static branch is a no-op or a jump in the file, and may become the other one while the kernel runs.
 
-Kernel: arch/x86/include/asm/smap.h, arch/x86/include/asm/alternative.h struct alt_instr, v6.1 and v6.12.
+Kernel: arch/x86/include/asm/smap.h, arch/x86/include/asm/alternative.h struct alt_instr,
+arch/x86/include/asm/jump_label.h, include/linux/jump_label.h struct jump_entry, v6.1 and v6.12.
 """
 
 from __future__ import annotations
@@ -14,13 +16,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..arch.disassembly import Disassembled
 from ..errors import Absent
 from ..images.alternatives import INVERTED_61, LAYOUTS, MAX_FEATURE
 from ..images.kernel_image import KernelImage
 from .module_relocations import ModuleRelocations
-from .x86_operands import Step, step
+from .x86_operands import OUTSIDE, Step, step
 
 STAC, CLAC = bytes.fromhex("0f01cb"), bytes.fromhex("0f01ca")
 SMAP = 9 * 32 + 20
@@ -28,6 +31,13 @@ SMAP = 9 * 32 + 20
 MAX_INSTRUCTION = 15
 MAX_FUNCTION = 1 << 18
 """No function of a kernel's is longer."""
+RETURN_THUNK = "return_thunk"
+"""How the names of __x86_return_thunk and its kin end. Kernel: arch/x86/lib/retpoline.S, v6.1."""
+FENTRY = "__fentry__"
+"""What functions call for ftrace; a no-op from boot on. Kernel: arch/x86/kernel/ftrace_64.S, v6.1."""
+
+ALTERNATIVES = ("__alt_instructions", "__alt_instructions_end")
+JUMPS = ("__start___jump_table", "__stop___jump_table")
 
 Disassemble = Callable[[bytes, int], Disassembled | None]
 
@@ -67,10 +77,7 @@ class X86Code:
         return self._steps[address]
 
     def relocated(self, found: Step) -> Step:
-        """
-        A branch as it will be in a loaded module. One that leaves the module for good is a return, whatever it is; a
-        call of ftrace's is a no-op.
-        """
+        """A branch as it will be in a loaded module: one that leaves the module leads to OUTSIDE."""
         if self._relocations is None or found.target is None:
             return found
         target = self._relocations.target(found.end - 4)
@@ -78,9 +85,11 @@ class X86Code:
             return found
         if target.address is not None:
             return found._replace(target=target.address + 4)
-        if found.calls:
-            return found._replace(target=None, name="nop" if target.name == "__fentry__" else found.name)
-        return found._replace(target=None, name="nop" if found.conditional else "ret")
+        if found.calls and target.name == FENTRY:
+            return found._replace(target=None, name="nop")
+        if found.jumps and (target.name or "").endswith(RETURN_THUNK):
+            return found._replace(target=None, name="ret")
+        return found._replace(target=OUTSIDE)
 
     def bytes_at(self, address: int, most: int = MAX_INSTRUCTION) -> bytes:
         """Up to `most` bytes of code at an address."""
@@ -142,6 +151,13 @@ class X86Code:
         return {site: tuple(each) for site, each in found.items()}
 
     @cached_property
+    def static_branches(self) -> dict[int, int]:
+        """Where a static branch may lead, by its address."""
+        found = dict(read_static_branches(self.image, self._relocations))
+        self._leaders.update(found, found.values())
+        return found
+
+    @cached_property
     def stac_sites(self) -> tuple[int, ...]:
         """Where user access may be opened: the addresses of STAC instructions, as linked or as patched, in order."""
         sites = {
@@ -170,7 +186,7 @@ def find_all(image: KernelImage, start: int, end: int, wanted: bytes) -> Iterato
 
 def read_replacements(image: KernelImage, relocations: ModuleRelocations | None) -> Iterator[Replacement]:
     """The entries of `.altinstructions`; none if it makes no sense in any layout."""
-    found = relocations.table(".altinstructions") if relocations else table_bytes(image)
+    found = table_bytes(image, relocations, ".altinstructions", ALTERNATIVES)
     if found is None:
         return
     address, table = found
@@ -192,18 +208,46 @@ def read_replacements(image: KernelImage, relocations: ModuleRelocations | None)
         yield Replacement(site, fields["length"], other, code, -feature if inverted else feature)
 
 
-def table_bytes(image: KernelImage) -> tuple[int, bytes] | None:
-    """Address and bytes of `.altinstructions`: the section, or what lies between the linker's two symbols."""
+def read_static_branches(image: KernelImage, relocations: ModuleRelocations | None) -> Iterator[tuple[int, int]]:
+    """The sites of `__jump_table` and their targets, all in code; none if any is elsewhere."""
+    found = table_bytes(image, relocations, "__jump_table", JUMPS)
+    size = 8 + image.platform.bits // 8
+    if found is None or len(found[1]) % size:
+        return
+    address, table = found
+    rows = np.frombuffer(table, np.dtype({"names": ["site", "target"], "formats": ["<i4", "<i4"], "itemsize": size}))
+    ranges = [(start, end) for start, end in image.executable if start < end]
+    at = np.uint64(address) + np.arange(len(rows), dtype=np.uint64) * np.uint64(size)
+    sites = at + rows["site"].astype(np.uint64)
+    targets = at + np.uint64(4) + rows["target"].astype(np.uint64)
+    if in_ranges(sites, ranges).all() and in_ranges(targets, ranges).all():
+        yield from zip(sites.tolist(), targets.tolist(), strict=True)
+
+
+def table_bytes(
+    image: KernelImage, relocations: ModuleRelocations | None, name: str, between: tuple[str, str]
+) -> tuple[int, bytes] | None:
+    """Address and bytes of a table: the section of that name, or what lies `between` the linker's two symbols."""
+    if relocations is not None:
+        return relocations.table(name)
     for section in image.sections:
-        if section.name == ".altinstructions" and section.size:
+        if section.name == name and section.size:
             return section.address, image.read(section.address, section.size)
-    start, stop = image.symbols.get("__alt_instructions"), image.symbols.get("__alt_instructions_end")
+    start, stop = (image.symbols.get(symbol) for symbol in between)
     if start is None or stop is None or stop <= start:
         return None
     try:
         return start, image.read(start, stop - start)
     except Absent:
         return None
+
+
+def in_ranges(addresses: NDArray[np.uint64], ranges: list[tuple[int, int]]) -> NDArray[np.bool_]:
+    """Which addresses lie in one of these."""
+    inside = np.zeros(len(addresses), bool)
+    for start, end in ranges:
+        inside |= (addresses >= np.uint64(start)) & (addresses < np.uint64(end))
+    return inside
 
 
 def entry_size(address: int, table: bytes, ranges: list[tuple[int, int]]) -> int | None:
@@ -214,10 +258,11 @@ def entry_size(address: int, table: bytes, ranges: list[tuple[int, int]]) -> int
         rows = np.frombuffer(table, layout)
         # Python's numbers: a kernel's addresses do not fit a signed word, and their differences matter.
         sites = np.array([address + at * size for at in range(len(rows))], np.uint64) + rows["site"].astype(np.uint64)
-        inside = np.zeros(len(rows), bool)
-        for start, end in ranges:
-            inside |= (sites >= np.uint64(start)) & (sites < np.uint64(end))
         feature = rows["feature"] if size == 14 else rows["feature"] & ~np.uint16(INVERTED_61)
-        if inside.all() and (feature < MAX_FEATURE).all() and (rows["other_length"] <= rows["length"]).all():
+        if (
+            in_ranges(sites, ranges).all()
+            and (feature < MAX_FEATURE).all()
+            and (rows["other_length"] <= rows["length"]).all()
+        ):
             return size
     return None

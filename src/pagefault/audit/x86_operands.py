@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from ..arch.disassembly import Disassembled
+from ..arch.faulting import HINT
 
 PREFIXES = frozenset("rep repz repnz repe repne lock bnd notrack data16 data32 addr32 cs ds es ss fs gs rex.w".split())
 STRING = re.compile(r"(movs|stos|lods|cmps|scas|ins|outs)[bwlqd]?$")
@@ -27,8 +28,9 @@ FULL_NAMES = {
     "rip": "rip",
     "eip": "rip",
 }
-NOT_AN_ACCESS = re.compile(r"(lea|nop|prefetch|clflush|clwb|invlpg)")
 JUMP = re.compile(r"(j[a-z]{1,4}|loop(?:n?e)?|jrcxz|jecxz)$")
+OUTSIDE = -1
+"""The target of a branch that leaves the module: the kernel, or another one."""
 TARGET = re.compile(r"\$?(0x[0-9a-f]+|[0-9a-f]+)$")
 
 
@@ -45,7 +47,8 @@ class Step(NamedTuple):
     """
     One instruction. `name` has neither prefixes nor, where a register tells the size, a suffix that matters;
     `operands` are its operands as written, sources first. `accesses` is the memory it reads or writes, without the
-    stack of a push, pop, call or return. `target` is where a direct branch goes.
+    stack of a push, pop, call or return. `target` is where a direct branch goes, which may be
+    OUTSIDE.
     """
 
     address: int
@@ -90,7 +93,7 @@ def step(instruction: Disassembled) -> Step:
     accesses: tuple[Memory, ...] = ()
     if STRING.match(name) and not (operands and "xmm" in instruction.operands):
         accesses = string_accesses(name)
-    elif NOT_AN_ACCESS.match(name) is None and target is None:
+    elif HINT.match(name) is None and target is None:
         accesses = tuple(found for each in operands if (found := memory(each)) is not None)
     return Step(instruction.address, instruction.length, name, operands, accesses, target)
 

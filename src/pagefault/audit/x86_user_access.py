@@ -3,13 +3,13 @@ The reverse check on x86: which accesses of a STAC..CLAC window touch user memor
 
 In a window the kernel reads its own memory too: `unsafe_put_user(stat->size, &user->size, …)`. An access is taken for
 one of user memory if its pointer is the one that an entry of the function covers an access through (or is computed from
-it), or if no access of its window has an entry and the function never uses that pointer while user access is closed.
+it), or if no access of its window has an entry and the function never uses that pointer while user access is closed. So
+a second user pointer in a window is not told from a kernel one if every access through it lacks its entry.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from .x86_values import IMAGE, Value
@@ -26,8 +26,20 @@ class Uncovered(NamedTuple):
     like: int | None
 
 
-def uncovered(walk: Walk) -> Iterator[Uncovered]:
-    """The accesses of one function's walk that lack an entry, each address once."""
+class Judged(NamedTuple):
+    """
+    The accesses without an entry in one function's windows. Each address is in one of these: an access of user memory;
+    one `taken` for the kernel's own memory, as no entry is for its pointer; one by a pointer whose origin is `unknown`,
+    or which may be the stack's. Those that are the kernel's for certain are in none.
+    """
+
+    uncovered: tuple[Uncovered, ...]
+    taken: frozenset[int]
+    unknown: frozenset[int]
+
+
+def judge(walk: Walk) -> Judged:
+    """Judge the accesses of one function's walk."""
     roots: dict[Value, frozenset[Value]] = {}
     for access in walk.accesses:
         if access.value not in roots:
@@ -41,15 +53,22 @@ def uncovered(walk: Walk) -> Iterator[Uncovered]:
     }
     covered = user_pointers(inside, roots)
     windows = {access.window for access in inside if access.covered}
-    seen: set[int] = set()
+    users: dict[int, Uncovered] = {}
+    taken: set[int] = set()
+    unknown: set[int] = set()
     for access in inside:
         mine = roots[access.value]
-        if access.covered or access.address in seen or not mine or mine & KERNELS_OWN:
+        if access.covered or access.value == IMAGE or (mine and mine <= KERNELS_OWN):
+            continue
+        if not mine or mine & KERNELS_OWN:
+            unknown.add(access.address)
             continue
         alike = [covered[root].address for root in mine if root in covered]
         if alike or (access.window not in windows and not mine & kernel):
-            seen.add(access.address)
-            yield Uncovered(access.address, access.window, min(alike, default=None))
+            users.setdefault(access.address, Uncovered(access.address, access.window, min(alike, default=None)))
+        else:
+            taken.add(access.address)
+    return Judged(tuple(users.values()), frozenset(taken - users.keys()), frozenset(unknown - users.keys() - taken))
 
 
 def user_pointers(inside: list[Access], roots: dict[Value, frozenset[Value]]) -> dict[Value, Access]:

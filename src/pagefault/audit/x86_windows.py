@@ -6,7 +6,7 @@ place, every fixup, and into the functions it calls with the window open. Beside
 whether user access is open, so one place is looked at in both states if it is reached in both.
 
 Kernel: arch/x86/include/asm/smap.h, arch/x86/include/asm/uaccess.h user_access_begin(), v6.1 and v6.12.
-Differs: an indirect jump ends the walk; a static branch goes the way it was linked.
+Differs: an indirect jump ends the walk; the static branches of one key need not agree.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .x86_code import SMAP, X86Code
-from .x86_operands import Step
+from .x86_operands import OUTSIDE, Step
 from .x86_values import Phis, State, Value
 
 MAX_DEPTH = 3
@@ -69,13 +69,18 @@ class Surroundings:
 
 @dataclass
 class Walk:
-    """One function's walk: the accesses found, and why some code was not followed."""
+    """
+    One function's walk: the accesses found, the STACs that it `opened` windows at, why some code was not followed, and
+    whether a window `left` the module.
+    """
 
     code: X86Code
     around: Surroundings
     accesses: set[Access] = field(default_factory=set)
     phis: Phis = field(default_factory=Phis)
     lost: set[str] = field(default_factory=set)
+    opened: set[int] = field(default_factory=set)
+    left: bool = False
     known: dict[Point, State] = field(default_factory=dict)
     todo: list[Point] = field(default_factory=list)
 
@@ -112,6 +117,10 @@ class Walk:
             if at != place.address and self.code.is_leader(at):
                 self.reach(Point(at, window, place.calls), state)
                 return
+            static = self.code.static_branches.get(at)
+            if static is not None:
+                self.static_branch(at, static, place._replace(window=window), state)
+                return
             variants = self.code.replacements.get(at, ())
             for variant in variants:
                 self.variant(
@@ -128,6 +137,15 @@ class Walk:
                 return
             at, window = step_.end, following
         self.lost.add("too much code")
+
+    def static_branch(self, at: int, target: int, place: Point, state: State) -> None:
+        """Both ways of a static branch, whichever of them is linked."""
+        linked = self.code.step(at)
+        if linked is None:
+            self.lost.add("undecodable code")
+            return
+        self.reach(Point(linked.end, place.window, place.calls), state)
+        self.jump(linked._replace(name="jmp", target=target), place, state)
 
     def variant(self, steps: tuple[Step, ...], end: int, place: Point, state: State) -> None:
         """Run what may stand at a patched place, up to the place's end."""
@@ -162,19 +180,34 @@ class Walk:
         if step.name in ("ud2", "hlt", "int3", "ud1"):
             return None
         state.run(step, here, bits=self.around.bits)
+        if step.name == "stac":
+            self.opened.add(step.address)
         return {"stac": step.address, "clac": CLOSED}.get(step.name, place.window)
 
     def call(self, step: Step, place: Point, state: State) -> int | None:
         """A call: into the function if user access is open, else over it. One for ftrace is a no-op at boot."""
         if step.target is not None and self.around.traces(step.target):
             return place.window
-        if place.window != CLOSED and step.target is not None and len(place.calls) < MAX_DEPTH:
+        if place.window != CLOSED and self.follows(step, place):
+            assert step.target is not None
             inside = state.copy()
             inside.move_stack(-self.around.bits // 8)
             self.reach(Point(step.target, place.window, (*place.calls, step.end)), inside)
             return None
         state.run(step, (step.address, place.calls), bits=self.around.bits)
         return place.window
+
+    def follows(self, step: Step, place: Point) -> bool:
+        """Is a call in a window followed? What calls itself has been walked already, by the outer call."""
+        if step.target == OUTSIDE:
+            self.left = True
+        elif step.target is None:
+            self.lost.add("an indirect call with user access open")
+        elif step.end not in place.calls:
+            if len(place.calls) < MAX_DEPTH:
+                return True
+            self.lost.add(f"calls more than {MAX_DEPTH} deep with user access open")
+        return False
 
     def leave(self, place: Point, state: State) -> None:
         """A return: back to the call inside the window, if it was one."""
@@ -186,7 +219,10 @@ class Walk:
     def jump(self, step: Step, place: Point, state: State) -> None:
         """A direct jump: inside the function, or to another one, which is followed only if user access is open."""
         assert step.target is not None
-        if self.around.returns(step.target):
+        if step.target == OUTSIDE:
+            self.left |= place.window != CLOSED
+            self.leave(place, state)
+        elif self.around.returns(step.target):
             self.leave(place, state)
         elif place.window != CLOSED or self.around.family(step.target) == self.around.family(step.address):
             self.reach(Point(step.target, place.window, place.calls), state)

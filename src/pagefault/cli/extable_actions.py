@@ -205,18 +205,30 @@ def audit_image(path: str, beside: Beside, output: Output) -> int:
         case "json":
             from ..report import as_json
 
-            clean = all(each.clean for each in audits)
-            output.json(image=path, clean=clean, audits=[as_json.audit(each) for each in audits])
+            output.json(image=path, **as_json.audits(audits, unreadable))
         case "sarif":
             import json
 
             from .. import __version__
             from ..report.sarif import to_sarif
 
-            output.data(json.dumps(to_sarif(audits, version=__version__), indent=2).encode() + b"\n")
+            made = to_sarif(audits, unreadable=unreadable, version=__version__, docs=documentation())
+            output.data(json.dumps(made, indent=2).encode() + b"\n")
         case _:
             from ..report.findings import told
 
-            output.lines(told(audits))
+            output.lines(told(audits, unreadable=len(unreadable)))
     status = ended(unreadable, (), (), Choice({}))
     return status or (0 if all(each.clean for each in audits) else FINDINGS)
+
+
+def documentation() -> str | None:
+    """Where docs/ can be read: "Documentation" among the project's addresses in the installed package, if it is."""
+    from importlib.metadata import PackageNotFoundError, metadata
+
+    try:
+        addresses = metadata("pagefault").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return None
+    labelled = (address.partition(",") for address in addresses)
+    return next((uri.strip() for label, _, uri in labelled if label.strip().lower() == "documentation"), None)

@@ -19,7 +19,7 @@ class in `vocabulary` or `machine.event`. What does not exist is null; a list ma
                         [count], "grouped_by": what subsystems are, "subsystems": [subsystem]}
     … --diff OLD NEW   {"schema", "command", "old": kernel, "new": kernel, "before", "after", "unchanged", "added",
                         "removed", "retyped", "functions": [changed]}
-    … --audit          {"schema", "command", "image", "clean", "audits": [audit]}, one for each module of a folder
+    … --audit          {"schema", "command", "image", "clean", "unreadable": [line for each module], "audits": [audit]}
 
     play     {"scene", "title", "cause", "about", "acts": [act], "remarks", "error": null, or why it cannot be played}
     act      {"text", "call": call, "after": [sentence], "vmas": [vma]}
@@ -351,6 +351,15 @@ def summary(counted: Summary) -> Json:
             {"name": each.name, "entries": each.entries, "functions": [record(one) for one in each.functions]}
             for each in counted.subsystems
         ],
+    }
+
+
+def audits(made: Sequence[Audit], unreadable: Sequence[str]) -> Json:
+    """The audits of an image or of a folder's modules, and what could not be read."""
+    return {
+        "clean": not unreadable and all(each.clean for each in made),
+        "unreadable": list(unreadable),
+        "audits": [audit(each) for each in made],
     }
 
 

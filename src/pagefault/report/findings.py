@@ -13,8 +13,8 @@ STYLES = {Severity.ERROR: "bad", Severity.WARNING: "code", Severity.NOTE: "quiet
 WIDTH = 96
 
 
-def told(audits: Sequence[Audit]) -> Iterator[Line]:
-    """All findings of all images, worst first, and what they rest on."""
+def told(audits: Sequence[Audit], *, unreadable: int = 0) -> Iterator[Line]:
+    """All findings of all images, worst first, and what they rest on. So many modules of a folder are `unreadable`."""
     findings = [(audit, finding) for audit in audits for finding in audit.findings]
     counting = [finding for _, finding in findings if finding.explained is None]
     explained = [(audit, finding) for audit, finding in findings if finding.explained is not None]
@@ -27,7 +27,7 @@ def told(audits: Sequence[Audit]) -> Iterator[Line]:
             yield from hanging(f"  {code}  {count(number, 'time', 'times')}: ", shown(why))
         yield ()
     yield from looked_at(audits)
-    yield verdict(counting)
+    yield verdict(counting, unreadable)
 
 
 def one(finding: Finding, *, several: bool) -> Iterator[Line]:
@@ -56,13 +56,17 @@ def looked_at(audits: Sequence[Audit]) -> Iterator[Line]:
     yield ()
 
 
-def verdict(findings: Sequence[Finding]) -> Line:
-    """The outcome in a line."""
+def verdict(findings: Sequence[Finding], unreadable: int) -> Line:
+    """The outcome in a line. What could not all be read is not clean."""
+    modules = f"{count(unreadable, 'module', 'modules')} could not be read"
+    if not findings and unreadable:
+        return Span(modules, "bad"), "; no findings in what could"
     if not findings:
         return (Span("clean", "good"), ": no findings")
     numbers = Counter(finding.severity for finding in findings)
     kinds = ", ".join(count(numbers[each], each.value, f"{each.value}s") for each in Severity if numbers[each])
-    return Span(count(len(findings), "finding", "findings"), "bad"), f": {kinds}"
+    rest = f"; {modules}" if unreadable else ""
+    return Span(count(len(findings), "finding", "findings"), "bad"), f": {kinds}{rest}"
 
 
 def hanging(indent: str, text: str) -> Iterator[Line]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +19,7 @@ from urllib.parse import quote
 from ..audit.finding import Audit, Finding
 from ..audit.rule import Rule
 from ..audit.rules import RULES
+from .finding_pages import advice, page
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 FINGERPRINT = "pagefaultFinding/v1"
@@ -26,10 +27,17 @@ COMPILERS_SUFFIX = re.compile(r"(\.[a-z_]+(\.\d+)?)+$")
 Json = dict[str, Any]
 
 
-def to_sarif(audits: Iterable[Audit], *, version: str | None = None, docs: str | None = None) -> Json:
+def to_sarif(
+    audits: Iterable[Audit],
+    *,
+    unreadable: Sequence[str] = (),
+    version: str | None = None,
+    docs: str | None = None,
+) -> Json:
     """
-    One run with the results of all these audits. `version` is pagefault's, `docs` the URI under which the repository's
-    files can be read: each rule's helpUri is its page there.
+    One run with the results of all these audits; `unreadable` has a line for each image that could not be audited.
+    `version` is pagefault's, `docs` the URI of the folder docs/, wherever that can be read: each rule's helpUri is its
+    page there. The page itself is the rule's help.
     """
     audits = tuple(audits)
     files = {file: index for index, file in enumerate(dict.fromkeys(audit.file for audit in audits))}
@@ -46,11 +54,10 @@ def to_sarif(audits: Iterable[Audit], *, version: str | None = None, docs: str |
                 "artifacts": [{"location": {"uri": uri(file)}, "roles": ["analysisTarget"]} for file in files],
                 "invocations": [
                     {
-                        "executionSuccessful": True,
+                        "executionSuccessful": not unreadable,
                         "toolExecutionNotifications": [
-                            {"level": "note", "message": {"text": f"{audit.file}: not checked: {what}: {why}"}}
-                            for audit in audits
-                            for what, why in audit.not_checked
+                            *(notification("error", line) for line in unreadable),
+                            *(notification("note", line) for line in not_checked(audits)),
                         ],
                     }
                 ],
@@ -60,18 +67,38 @@ def to_sarif(audits: Iterable[Audit], *, version: str | None = None, docs: str |
     }
 
 
+def notification(level: str, text: str) -> Json:
+    """Something that is about the run, and is no finding."""
+    return {"level": level, "message": {"text": text}}
+
+
+def not_checked(audits: Sequence[Audit]) -> Iterator[str]:
+    """What was not checked and why, once each, with the number of images; with its name if it is one."""
+    where: dict[tuple[str, str], list[str]] = {}
+    for audit in audits:
+        for pair in audit.not_checked:
+            where.setdefault(pair, []).append(audit.file)
+    for (what, why), files in where.items():
+        images = files[0] if len(files) == 1 else f"{len(files):,} images"
+        yield f"{images}: not checked: {what}: {why}"
+
+
 def rule(each: Rule, docs: str | None) -> Json:
     """A rule as SARIF's reportingDescriptor."""
-    found = {
+    text = page(each)
+    to_do = advice(text) if text is not None else None
+    found: Json = {
         "id": each.code,
         "name": "".join(word.capitalize() for word in re.findall(r"\w+", each.title)),
         "shortDescription": {"text": f"{each.title[0].upper()}{each.title[1:]}."},
         "fullDescription": {"text": each.why},
-        "help": {"text": f"{each.why} More in {each.page}."},
+        "help": {"text": f"{each.why} {to_do or f'More in {each.page}.'}"},
         "defaultConfiguration": {"level": each.severity.value},
     }
+    if text is not None:
+        found["help"]["markdown"] = text
     if docs is not None:
-        found["helpUri"] = f"{docs.rstrip('/')}/{each.page}"
+        found["helpUri"] = docs.rstrip("/") + each.page.removeprefix("docs")
     return found
 
 
