@@ -22,6 +22,8 @@ PYTHON_FILES = [*MODULES, *sorted(REPOSITORY.glob("tests/**/*.py")), *sorted(REP
 
 WITHOUT_A_TEST_FILE = {
     "__main__.py": "one call of cli.main; tests of the command line run it",
+    "arch/architectures.py": "arch/test_x86_32.py asks it for every mode",
+    "arch/x86.py": "the rules of both modes: arch/test_x86_64.py and arch/test_x86_32.py test them in each",
     "machine/cpu.py": "the contract only: machine/test_unicorn_cpu.py tests who keeps it",
     "memory/physical.py": "the contract only: memory/test_ram.py tests who keeps it",
     **dict.fromkeys(

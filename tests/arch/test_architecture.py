@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 
-from pagefault.arch import x86_64
+from pagefault.arch import x86_32, x86_64
 from pagefault.arch.architecture import Architecture
 
-FILLED_IN: list[Architecture] = [x86_64]
+FILLED_IN: list[Architecture] = [x86_64, x86_32]
 """mypy holds each module to the form's types; the test below to its names and parameters."""
 
 

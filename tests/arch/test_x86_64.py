@@ -7,26 +7,21 @@ from itertools import product
 
 import pytest
 
-from pagefault.arch import x86_64
+from pagefault.arch import x86, x86_64
 from pagefault.arch.architecture import Level
-from pagefault.arch.x86_64 import (
+from pagefault.arch.x86 import (
     CR4_LA57,
     CR4_PKE,
     CR4_PKS,
     CR4_SMAP,
     CR4_SMEP,
     EXECUTE_DISABLE,
-    FIVE_LEVEL,
-    FOUR_LEVEL,
     LARGE_PAT,
-    P4D,
     PAGE_SIZE_BIT,
-    PMD,
     PRESENT,
-    PTE,
-    PUD,
     CpuState,
 )
+from pagefault.arch.x86_64 import FIVE_LEVEL, FOUR_LEVEL, P4D, PMD, PTE, PUD
 from pagefault.vocabulary.access import Access, AccessKind
 from pagefault.vocabulary.entry import Entry
 from pagefault.vocabulary.walk import Mapped, NonCanonical, NotPresent, Reserved, Unreadable, Walk, WalkEnd
@@ -45,10 +40,10 @@ def mapped(*, user: bool = True, writable: bool = True, executable: bool = True,
 
 def cpu(cr4: int = 0, *, wp: bool = True, ac: bool = False, pkru: int = 0, pkrs: int = 0, nxe: bool = True) -> CpuState:
     return CpuState(
-        cr0=BASE.cr0 if wp else BASE.cr0 & ~x86_64.CR0_WP,
+        cr0=BASE.cr0 if wp else BASE.cr0 & ~x86.CR0_WP,
         cr4=BASE.cr4 | cr4,
-        efer=BASE.efer if nxe else BASE.efer & ~x86_64.EFER_NXE,
-        eflags=x86_64.EFLAGS_FIXED | (x86_64.EFLAGS_AC if ac else 0),
+        efer=BASE.efer if nxe else BASE.efer & ~x86.EFER_NXE,
+        eflags=x86.EFLAGS_FIXED | (x86.EFLAGS_AC if ac else 0),
         pkru=pkru,
         pkrs=pkrs,
     )
@@ -288,20 +283,20 @@ def walk_over(*values: int) -> Walk:
 
 def test_accessed_everywhere_and_dirty_in_the_leaf_of_a_write() -> None:
     way = walk_over(1, 1)
-    assert [(e.level, value) for e, value in x86_64.accessed_dirty(way, Access(0, READ))] == [
+    assert [(e.level, value) for e, value in x86_64.accessed_dirty(way, Access(0, READ), BASE)] == [
         ("pmd", 0x21),
         ("pte", 0x21),
     ]
-    assert [(e.level, value) for e, value in x86_64.accessed_dirty(way, Access(0, WRITE))] == [
+    assert [(e.level, value) for e, value in x86_64.accessed_dirty(way, Access(0, WRITE), BASE)] == [
         ("pmd", 0x21),
         ("pte", 0x61),
     ]
 
 
 def test_bits_that_are_set_are_not_written_again() -> None:
-    assert x86_64.accessed_dirty(walk_over(0x21, 0x61), Access(0, WRITE)) == []
-    assert [e.level for e, _ in x86_64.accessed_dirty(walk_over(0x21, 0x21), Access(0, WRITE))] == ["pte"]
-    assert x86_64.accessed_dirty(walk_over(0x21, 0x21), Access(0, FETCH)) == []
+    assert x86_64.accessed_dirty(walk_over(0x21, 0x61), Access(0, WRITE), BASE) == []
+    assert [e.level for e, _ in x86_64.accessed_dirty(walk_over(0x21, 0x21), Access(0, WRITE), BASE)] == ["pte"]
+    assert x86_64.accessed_dirty(walk_over(0x21, 0x21), Access(0, FETCH), BASE) == []
 
 
 @pytest.mark.parametrize(
@@ -351,11 +346,11 @@ def test_the_address_map_follows_the_number_of_levels() -> None:
     assert x86_64.address_map(LA57).vmalloc_start == 0xFFA0_0000_0000_0000
     for state in (BASE, LA57):
         area = x86_64.address_map(state)
-        places = [area.task_size_max, area.page_offset, area.vmalloc_start, area.vmalloc_end, area.vmemmap]
+        places = [area.task_size_max, area.page_offset, area.vmalloc_start, area.vmalloc_end, area.vmemmap or 0]
         assert places == sorted(places)
         assert all(x86_64.canonical(place, state) for place in places)
 
 
 @pytest.mark.parametrize(("selector", "user"), [(0x10, False), (0x33, True), (0x2B, True), (0x18, False)])
 def test_the_privilege_of_code_is_in_its_segment_selector(selector: int, user: bool) -> None:
-    assert x86_64.user_mode({"cs": selector}) is user
+    assert x86.user_mode({"cs": selector}) is user

@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 
 from handler.world import World
-from pagefault.arch import x86_64
+from pagefault.arch import x86
 from pagefault.handler.anonymous import SOFT_DIRTY, SPECIAL, PteFault, do_anonymous_page, own_page
 from pagefault.vocabulary.effect import FlushPage, TakeFrame, WriteEntry, ZeroFrame
 from pagefault.vocabulary.outcome import Resolved
 from pagefault.vocabulary.vma import Vma
 
 P, RW, US, A, D, NX = (
-    *(x86_64.PRESENT, x86_64.WRITABLE, x86_64.USER, x86_64.ACCESSED, x86_64.DIRTY),
-    x86_64.EXECUTE_DISABLE,
+    *(x86.PRESENT, x86.WRITABLE, x86.USER, x86.ACCESSED, x86.DIRTY),
+    x86.EXECUTE_DISABLE,
 )
 AREA = Vma(0x5000, 0x9000)
 FRAME, SLOT = 0x20000, 0x30018
@@ -60,5 +60,5 @@ def test_the_pte_s_rights_are_the_vma_s(vma: Vma, on: int, off: int) -> None:
 def test_execute_disable_is_not_set_on_a_cpu_without_it() -> None:
     """It would be a reserved bit there."""
     world = World()
-    world.cpu = replace(world.cpu, efer=world.cpu.efer & ~x86_64.EFER_NXE)
+    world.cpu = replace(world.cpu, efer=world.cpu.efer & ~x86.EFER_NXE)
     assert not own_page(pte_fault(world)) & NX

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from handler.world import World
-from pagefault.arch import x86_64
+from pagefault.arch import x86
 from pagefault.handler.anonymous import SOFT_DIRTY, SPECIAL, PteFault
 from pagefault.handler.copy_on_write import access_flags, do_wp_page
 from pagefault.vocabulary.effect import CopyFrame, FlushPage, TakeFrame, WriteEntry
@@ -13,8 +13,8 @@ from pagefault.vocabulary.outcome import Resolved
 from pagefault.vocabulary.vma import Vma
 
 P, RW, US, A, D, NX = (
-    *(x86_64.PRESENT, x86_64.WRITABLE, x86_64.USER, x86_64.ACCESSED, x86_64.DIRTY),
-    x86_64.EXECUTE_DISABLE,
+    *(x86.PRESENT, x86.WRITABLE, x86.USER, x86.ACCESSED, x86.DIRTY),
+    x86.EXECUTE_DISABLE,
 )
 AREA = Vma(0x5000, 0x9000)
 FRAME, SLOT, OURS = 0x20000, 0x30018, 0x40000

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from pagefault.arch.x86_64 import TRAP_GP, TRAP_PF
+from pagefault.arch import x86_64
+from pagefault.arch.x86 import TRAP_GP, TRAP_PF
 from pagefault.arch.x86_exception_types import TYPES
 from pagefault.arch.x86_instruction import addressed, decode
 from pagefault.errors import Unsupported
@@ -44,7 +45,7 @@ def nothing(address: int, length: int) -> None:
 
 
 def answer(entry: ExceptionEntry, fault: Fault, *, quiet: bool = False) -> Answer:
-    found = fixup_exception(entry, fault, nothing, user_gp_is_quiet=quiet)
+    found = fixup_exception(entry, fault, nothing, user_gp_is_quiet=quiet, form=x86_64)
     assert found is not None
     return found
 
@@ -192,7 +193,7 @@ def zeropad(code: str, fault_address: int = LAST + 8, length: int | None = None,
 
     landing = IP + (len(text) if length is None else length)
     listed = ExceptionEntry(0, 0, IP, landing, "zeropad", 20)
-    return fixup_exception(listed, page_fault(fault_address, **registers), read, user_gp_is_quiet=True)
+    return fixup_exception(listed, page_fault(fault_address, **registers), read, user_gp_is_quiet=True, form=x86_64)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +278,7 @@ def test_zeropad_at_every_such_entry_of_a_real_kernel(kernel: str, request: pyte
         def read(address: int, length: int, insn: int = found.insn, text: bytes = text) -> bytes | None:
             return {insn: text, LAST: WORD}.get(address)
 
-        found_answer = fixup_exception(found, fault, read, user_gp_is_quiet=True)
+        found_answer = fixup_exception(found, fault, read, user_gp_is_quiet=True, form=x86_64)
         assert found_answer is not None
         assert isinstance(found_answer.effects[0], SetRegister)
         assert found_answer.effects[0].value == 0x11_2233_4455

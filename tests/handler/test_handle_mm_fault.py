@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from handler.world import USER_AREA, World, page_fault
-from pagefault.arch import x86_64
+from pagefault.arch import x86
 from pagefault.handler.decision import Answer, BadArea
 from pagefault.handler.handle_mm_fault import handle_mm_fault
 from pagefault.memory.ram import FrameAllocator
@@ -30,9 +30,7 @@ def taken(answer: Answer) -> list[str]:
     return [effect.use for effect in answer.effects if isinstance(effect, TakeFrame)]
 
 
-@pytest.mark.parametrize(
-    ("cr4", "names"), [(0, ["pud", "pmd", "pte"]), (x86_64.CR4_LA57, ["p4d", "pud", "pmd", "pte"])]
-)
+@pytest.mark.parametrize(("cr4", "names"), [(0, ["pud", "pmd", "pte"]), (x86.CR4_LA57, ["p4d", "pud", "pmd", "pte"])])
 def test_every_missing_table_is_made_once_top_first(cr4: int, names: list[str]) -> None:
     world = World(cr4=cr4)
     world.area(pages=1024 + 8)
@@ -51,7 +49,7 @@ def test_a_table_is_taken_and_cleared_before_it_is_entered() -> None:
     for frame in [effect.frame for effect in effects if isinstance(effect, TakeFrame)]:
         places = [n for n, e in enumerate(effects) if isinstance(e, TakeFrame | ZeroFrame) and e.frame == frame]
         entered = [
-            n for n, e in enumerate(effects) if isinstance(e, WriteEntry) and e.value & x86_64.PHYSICAL_MASK == frame
+            n for n, e in enumerate(effects) if isinstance(e, WriteEntry) and e.value & x86.PHYSICAL_MASK == frame
         ]
         assert len(places) == 2
         assert all(a < b for a, b in pairwise([*places, *entered]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from handler.world import AREA, DATA_PAGE, RO_PAGE, TEXT, World, page_fault
-from pagefault.arch import x86_64
+from pagefault.arch import x86
 from pagefault.handler.decision import BadArea
 from pagefault.handler.kernel_address import (
     DO_KERN_ADDR_FAULT,
@@ -20,7 +20,7 @@ from pagefault.vocabulary.walk import Mapped
 
 VMALLOC = AREA.vmalloc_start + 0x5000
 P, W, U, RSVD, I, PK = 1, 2, 4, 8, 16, 32  # noqa: E741 -- I is the manual's letter for a fetch
-NX = x86_64.EXECUTE_DISABLE
+NX = x86.EXECUTE_DISABLE
 
 
 def with_vmalloc(version: tuple[int, int], address: int = VMALLOC) -> World:
@@ -103,7 +103,7 @@ def test_the_pmd_above_a_pte_is_asked_too() -> None:
     world = World()
     pmd = world.context.init_mm_walk(DATA_PAGE).entries[-2]
     assert pmd.level == "pmd"
-    world.ram.write_u64(pmd.physical, pmd.value & ~x86_64.WRITABLE)
+    world.ram.write_u64(pmd.physical, pmd.value & ~x86.WRITABLE)
     assert spurious_kernel_fault(page_fault(DATA_PAGE, P | W), world.context) is None
     world.ram.write_u64(pmd.physical, pmd.value | NX)
     assert spurious_kernel_fault(page_fault(TEXT, P | I), world.context) is not None, "another pmd"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handler.world import AREA, DATA_PAGE, LANDING, LISTED, RO_PAGE, STACK, TEXT, UNLISTED, USER_AREA, World, page_fault
-from pagefault.arch import x86_64
+from pagefault.arch import x86, x86_64
 from pagefault.errors import Unsupported
 from pagefault.handler import Decision, handle_exception, handle_general_protection, handle_page_fault
 from pagefault.vocabulary.access import Access, AccessKind
@@ -47,8 +47,8 @@ def test_a_good_user_address_asks_every_question_in_the_kernel_s_order() -> None
 )
 def test_some_questions_end_it_without_the_exception_table(code: int, stop: str) -> None:
     """Even at an instruction that is listed."""
-    world = World(cr4=x86_64.CR4_SMAP)
-    world.cpu = replace(world.cpu, eflags=x86_64.EFLAGS_FIXED)
+    world = World(cr4=x86.CR4_SMAP)
+    world.cpu = replace(world.cpu, eflags=x86.EFLAGS_FIXED)
     world.area()
     decision = handle_page_fault(page_fault(USER_AREA, code, ip=LISTED), world.context)
     assert asked(decision) == USER_TRAIL[: USER_TRAIL.index(stop) + 1]
@@ -57,8 +57,8 @@ def test_some_questions_end_it_without_the_exception_table(code: int, stop: str)
 
 @pytest.mark.parametrize(("version", "code"), [((5, 11), 0), ((5, 11), I | P)])
 def test_before_5_12_smap_and_smep_violations_were_fixed_up(version: tuple[int, int], code: int) -> None:
-    world = World(version, cr4=x86_64.CR4_SMAP | x86_64.CR4_SMEP)
-    world.cpu = replace(world.cpu, eflags=x86_64.EFLAGS_FIXED)
+    world = World(version, cr4=x86.CR4_SMAP | x86.CR4_SMEP)
+    world.cpu = replace(world.cpu, eflags=x86.EFLAGS_FIXED)
     decision = handle_page_fault(page_fault(USER_AREA, code, ip=LISTED), world.context)
     assert isinstance(decision.outcome, FixedUp)
     assert asked(decision)[-1] == "fixup_exception"
@@ -181,21 +181,19 @@ TOP = 0x7FFF_FFF0_0000
 
 def random_world(random: Random) -> World:
     """Areas, some pages of them present in one way or another, and any kernel."""
-    cr4 = sum(bit for bit in (x86_64.CR4_SMAP, x86_64.CR4_SMEP, x86_64.CR4_PKE) if random.random() < 0.4)
+    cr4 = sum(bit for bit in (x86.CR4_SMAP, x86.CR4_SMEP, x86.CR4_PKE) if random.random() < 0.4)
     world = World(random.choice([(5, 4), (5, 10), (5, 15), (6, 1), (6, 12)]), cr4, ram=128 * PAGE)
     for start in (USER_AREA, USER_AREA + 0x20_0000, TOP):
         world.area(start, 4, **random.choice(RIGHTS))
     world.cpu = replace(world.cpu, pkru=random.getrandbits(8) & random.getrandbits(8))
     if random.random() < 0.2:
-        world.cpu = replace(world.cpu, eflags=x86_64.EFLAGS_FIXED)
+        world.cpu = replace(world.cpu, eflags=x86.EFLAGS_FIXED)
     world.tables.map(world.init_mm_root, AREA.vmalloc_start + 0x5000, 3 * PAGE, 0x163)
     for _ in range(random.randrange(4)):
         frame = random.choice([world.zero_page, world.frames.take()])
         key = 3 if random.random() < 0.2 else 0
-        writable = x86_64.WRITABLE if frame != world.zero_page and random.random() < 0.5 else 0
-        world.tables.map(
-            world.user.root, place(random) & ~0xFFF, frame, x86_64.PRESENT | x86_64.USER | writable | key << 59
-        )
+        writable = x86.WRITABLE if frame != world.zero_page and random.random() < 0.5 else 0
+        world.tables.map(world.user.root, place(random) & ~0xFFF, frame, x86.PRESENT | x86.USER | writable | key << 59)
     if random.random() < 0.15:
         keep = random.randrange(5)
         while world.frames.free > keep:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from handler.world import LISTED, USER_AREA, World, page_fault
-from pagefault.arch import x86_64
+from pagefault.arch import x86
 from pagefault.arch.x86_eras import profile
 from pagefault.handler.decision import Answer, BadArea
 from pagefault.handler.user_address import (
@@ -61,17 +61,17 @@ def test_reserved_bits(user: int) -> None:
 @pytest.mark.parametrize(
     ("version", "cr4", "ac", "code", "expected"),
     [
-        (NEW, x86_64.CR4_SMAP, False, P, Oops("SMAP violation")),
-        (NEW, x86_64.CR4_SMAP, False, W, Oops("SMAP violation")),  # absent pages too
-        (OLD, x86_64.CR4_SMAP, False, P, BadArea("SEGV_MAPERR")),
-        (NEW, x86_64.CR4_SMAP, True, P, None),
-        (NEW, x86_64.CR4_SMAP, False, P | U, None),
+        (NEW, x86.CR4_SMAP, False, P, Oops("SMAP violation")),
+        (NEW, x86.CR4_SMAP, False, W, Oops("SMAP violation")),  # absent pages too
+        (OLD, x86.CR4_SMAP, False, P, BadArea("SEGV_MAPERR")),
+        (NEW, x86.CR4_SMAP, True, P, None),
+        (NEW, x86.CR4_SMAP, False, P | U, None),
         (NEW, 0, False, P, None),
     ],
 )
 def test_smap_violation(version: tuple[int, int], cr4: int, ac: bool, code: int, expected: object) -> None:
     world = World(version, cr4)
-    world.cpu = replace(world.cpu, eflags=x86_64.EFLAGS_FIXED | (x86_64.EFLAGS_AC if ac else 0))
+    world.cpu = replace(world.cpu, eflags=x86.EFLAGS_FIXED | (x86.EFLAGS_AC if ac else 0))
     assert outcome(smap_violation(page_fault(USER_AREA, code), world.context)) == expected
 
 
@@ -233,12 +233,12 @@ def test_access_error(rights: dict[str, bool], code: int, expected: str | None) 
     [(1, 0, True), (1, W, True), (2, 0, False), (2, W, True), (3, I | U, False), (0, W, False)],
 )
 def test_a_page_that_its_key_would_refuse_is_not_brought_in(rights_of_key: int, code: int, refused: bool) -> None:
-    world = World(cr4=x86_64.CR4_PKE)
+    world = World(cr4=x86.CR4_PKE)
     world.cpu = replace(world.cpu, pkru=rights_of_key << 2 * 7)
     world.area(protection_key=7)
     answer = access_error(page_fault(USER_AREA, code), world.context)
     assert outcome(answer) == (BadArea("SEGV_PKUERR") if refused else None)
-    world.cpu = replace(world.cpu, cr4=world.cpu.cr4 & ~x86_64.CR4_PKE)
+    world.cpu = replace(world.cpu, cr4=world.cpu.cr4 & ~x86.CR4_PKE)
     assert access_error(page_fault(USER_AREA, code), world.context) is None
 
 

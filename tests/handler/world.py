@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pagefault.arch import x86_64
-from pagefault.arch.x86_64 import CpuState
+from pagefault.arch import x86, x86_64
+from pagefault.arch.x86 import CpuState
 from pagefault.arch.x86_eras import KernelProfile, profile
 from pagefault.arch.x86_exception_types import BY_NAME, DATA
 from pagefault.handler import Context
@@ -22,8 +22,8 @@ from pagefault.vocabulary.vma import Vma
 TEXT = 0xFFFF_FFFF_8100_0000
 LISTED, LANDING, UNLISTED = TEXT + 0x100, TEXT + 0x800, TEXT + 0x200
 """An instruction with an entry in the exception table, its fixup, and an instruction without."""
-RO = x86_64.PRESENT | x86_64.ACCESSED | x86_64.GLOBAL
-RW = RO | x86_64.WRITABLE | x86_64.DIRTY
+RO = x86.PRESENT | x86.ACCESSED | x86.GLOBAL
+RW = RO | x86.WRITABLE | x86.DIRTY
 AREA = x86_64.LAYOUT_4_LEVEL
 STACK = (AREA.vmalloc_start + 0x10_0000, AREA.vmalloc_start + 0x10_4000)
 DATA_PAGE, RO_PAGE, USER_AREA = AREA.page_offset + 0x1000, AREA.page_offset + 0x2000, 0x40_0000
@@ -37,12 +37,12 @@ class World:
         self.ram = Ram(ram)
         self.frames = FrameAllocator(8 * PAGE, ram)
         base = CpuState()
-        self.cpu = replace(base, cr4=base.cr4 | cr4, eflags=x86_64.EFLAGS_FIXED | x86_64.EFLAGS_AC)
+        self.cpu = replace(base, cr4=base.cr4 | cr4, eflags=x86.EFLAGS_FIXED | x86.EFLAGS_AC)
         self.tables = PageTables(self.ram, self.cpu, self.frames.take)
         self.init_mm_root, self.zero_page = self.frames.take(), self.frames.take()
         self.tables.map(self.init_mm_root, TEXT, 0, RO)
-        self.tables.map(self.init_mm_root, DATA_PAGE, PAGE, RW | x86_64.EXECUTE_DISABLE)
-        self.tables.map(self.init_mm_root, RO_PAGE, 2 * PAGE, RO | x86_64.EXECUTE_DISABLE)
+        self.tables.map(self.init_mm_root, DATA_PAGE, PAGE, RW | x86.EXECUTE_DISABLE)
+        self.tables.map(self.init_mm_root, RO_PAGE, 2 * PAGE, RO | x86.EXECUTE_DISABLE)
         self.mm: AddressSpace | None = AddressSpace(self.frames.take())
         self.ram.write(self.mm.root + PAGE // 2, self.ram.read(self.init_mm_root + PAGE // 2, PAGE // 2) or b"")
         self.cpu = replace(self.cpu, cr3=self.mm.root)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pagefault.arch import x86_64
-from pagefault.arch.x86_64 import CpuState
+from pagefault.arch import x86, x86_64
+from pagefault.arch.x86 import CpuState
 from pagefault.machine.mmu import Mmu, Translation
 from pagefault.memory.ram import FrameAllocator, Ram
 from pagefault.tables.pagetable import PageTables
@@ -19,8 +19,8 @@ from pagefault.vocabulary.address import PAGE
 from pagefault.vocabulary.walk import Mapped, NotPresent
 
 P, RW, US, A, D, NX = (
-    *(x86_64.PRESENT, x86_64.WRITABLE, x86_64.USER, x86_64.ACCESSED, x86_64.DIRTY),
-    x86_64.EXECUTE_DISABLE,
+    *(x86.PRESENT, x86.WRITABLE, x86.USER, x86.ACCESSED, x86.DIRTY),
+    x86.EXECUTE_DISABLE,
 )
 READ, WRITE, FETCH = AccessKind.READ, AccessKind.WRITE, AccessKind.FETCH
 ADDRESS, FRAME = 0x40_0000, 0x9000
@@ -48,9 +48,9 @@ def test_a_translation_gives_the_page_and_every_right_of_the_mode_that_asks() ->
 
 def test_a_fetch_does_not_open_what_smap_or_a_key_closes() -> None:
     bench = Bench(P | RW | US | D)
-    smap = replace(bench.state, cr4=bench.state.cr4 | x86_64.CR4_SMAP, eflags=2)
+    smap = replace(bench.state, cr4=bench.state.cr4 | x86.CR4_SMAP, eflags=2)
     assert bench.ask(FETCH, state=smap) == Translation(FRAME, read=False, write=False, fetch=True)
-    key = replace(bench.state, cr4=bench.state.cr4 | x86_64.CR4_PKE, pkru=3)
+    key = replace(bench.state, cr4=bench.state.cr4 | x86.CR4_PKE, pkru=3)
     assert bench.ask(FETCH, user=True, state=key) == Translation(FRAME, read=False, write=False, fetch=True)
 
 
@@ -123,12 +123,12 @@ def test_every_right_that_is_given_is_one_the_rules_give(seed: int) -> None:
     random = Random(seed)
     flags = P | sum(bit for bit in (RW, US, A, D, NX) if random.random() < 0.5) | random.getrandbits(2) << 59
     bench = Bench(flags)
-    cr4 = sum(bit for bit in (x86_64.CR4_SMAP, x86_64.CR4_SMEP, x86_64.CR4_PKE) if random.random() < 0.5)
+    cr4 = sum(bit for bit in (x86.CR4_SMAP, x86.CR4_SMEP, x86.CR4_PKE) if random.random() < 0.5)
     state = replace(
         bench.state,
         cr4=bench.state.cr4 | cr4,
-        cr0=bench.state.cr0 & ~(x86_64.CR0_WP if random.random() < 0.5 else 0),
-        eflags=random.choice([2, 2 | x86_64.EFLAGS_AC]),
+        cr0=bench.state.cr0 & ~(x86.CR0_WP if random.random() < 0.5 else 0),
+        eflags=random.choice([2, 2 | x86.EFLAGS_AC]),
         pkru=random.getrandbits(8),
     )
     user = random.random() < 0.5

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from pagefault.arch import x86_64
-from pagefault.arch.x86_64 import CpuState
+from pagefault.arch import x86, x86_64
+from pagefault.arch.x86 import CpuState
 from pagefault.errors import Unsupported
 from pagefault.machine.cpu import Halted, MemoryFault, OutOfBudget, Reached, Stop, Trapped
 from pagefault.machine.machine import Machine
@@ -31,7 +31,7 @@ CODE, DATA, TABLE, USER, USER_CODE = (
     0x50_0000,
 )
 ONE, TWO = 0x1111, 0x2222
-RW = x86_64.PRESENT | x86_64.WRITABLE
+RW = x86.PRESENT | x86.WRITABLE
 NOP = b"\x90"
 LOAD, STORE = bytes.fromhex("488b07"), bytes.fromhex("488907")  # mov (%rdi),%rax; mov %rax,(%rdi)
 LOAD_RBX = bytes.fromhex("488b1f")  # mov (%rdi),%rbx
@@ -50,7 +50,7 @@ def write_cr(number: int, register: int) -> bytes:
 class Bench:
     """A CPU with a page of code, a page of data and its table where the guest can write it, and a user page."""
 
-    def __init__(self, cr4: int = 0, user_flags: int = RW | x86_64.USER) -> None:
+    def __init__(self, cr4: int = 0, user_flags: int = RW | x86.USER) -> None:
         self.ram = Ram(4 << 20)
         frames = FrameAllocator(PAGE, self.ram.size)
         state = CpuState()
@@ -59,11 +59,11 @@ class Bench:
         self.root = frames.take()
         self.one, self.two, self.user_code = (frames.take() for _ in range(3))
         self.code = frames.take_contiguous(4 * PAGE)
-        self.tables.map_range(self.root, CODE, self.code, 4 * PAGE, x86_64.PRESENT)
+        self.tables.map_range(self.root, CODE, self.code, 4 * PAGE, x86.PRESENT)
         self.start = CODE
         self.tables.map(self.root, DATA, self.one, RW)
         self.tables.map(self.root, USER, self.one, user_flags)
-        self.tables.map(self.root, USER_CODE, self.user_code, x86_64.PRESENT | x86_64.USER)
+        self.tables.map(self.root, USER_CODE, self.user_code, x86.PRESENT | x86.USER)
         self.slot = self.tables.entry_slot(self.root, DATA)
         self.tables.map(self.root, TABLE, self.slot & -PAGE, RW)
         self.ram.write_u64(self.one, ONE)
@@ -159,10 +159,10 @@ def test_a_mistake_of_ours_in_a_fill_comes_out(monkeypatch: pytest.MonkeyPatch) 
 
 def test_accessed_and_dirty_bits_are_written_when_used() -> None:
     bench = Bench()
-    bits = x86_64.ACCESSED | x86_64.DIRTY
+    bits = x86.ACCESSED | x86.DIRTY
     assert (bench.ram.read_u64(bench.slot) or 0) & bits == 0
     bench.run(LOAD)
-    assert (bench.ram.read_u64(bench.slot) or 0) & bits == x86_64.ACCESSED
+    assert (bench.ram.read_u64(bench.slot) or 0) & bits == x86.ACCESSED
     bench.run(LOAD, STORE)
     assert (bench.ram.read_u64(bench.slot) or 0) & bits == bits
 
@@ -171,7 +171,7 @@ def test_a_write_after_a_read_still_sets_the_dirty_bit() -> None:
     """In one run: the read's translation must not serve the write."""
     bench = Bench()
     assert bench.run(LOAD, LOAD, STORE) == Reached()
-    assert (bench.ram.read_u64(bench.slot) or 0) & x86_64.DIRTY
+    assert (bench.ram.read_u64(bench.slot) or 0) & x86.DIRTY
 
 
 # No stale translation answers. Each with the access before, which fills the CPU's cache, and both ways.
@@ -189,7 +189,7 @@ def test_invlpg_after_an_entry_was_emptied_or_made_read_only() -> None:
     bench = Bench()
     bench.faulted(bench.run(LOAD, SET_ENTRY, INVLPG, LOAD_RBX, rdx=0), code=0, at=9)
     bench = Bench()
-    bench.faulted(bench.run(STORE, SET_ENTRY, INVLPG, STORE, rdx=bench.one | x86_64.PRESENT), code=3, at=9)
+    bench.faulted(bench.run(STORE, SET_ENTRY, INVLPG, STORE, rdx=bench.one | x86.PRESENT), code=3, at=9)
     assert bench.run(SET_ENTRY, INVLPG, STORE, rdx=bench.one | RW) == Reached()
 
 
@@ -211,10 +211,10 @@ def test_a_write_of_cr3() -> None:
 
 def test_cr0_wp() -> None:
     bench = Bench()
-    bench.ram.write_u64(bench.slot, bench.one | x86_64.PRESENT)
+    bench.ram.write_u64(bench.slot, bench.one | x86.PRESENT)
     wp = bench.cpu.read("cr0")
     clear, restore = write_cr(0, 9), write_cr(0, 10)
-    registers = {"r9": wp & ~x86_64.CR0_WP, "r10": wp}
+    registers = {"r9": wp & ~x86.CR0_WP, "r10": wp}
     bench.faulted(bench.run(LOAD, STORE), code=3, at=3)
     assert bench.run(clear, STORE, restore, LOAD, **registers) == Reached()
     bench.faulted(bench.run(clear, STORE, restore, STORE, **registers), code=3, at=11)
@@ -225,13 +225,13 @@ def test_cr0_wp() -> None:
 
 
 def test_stac_and_clac() -> None:
-    bench = Bench(x86_64.CR4_SMAP)
-    flags = x86_64.EFLAGS_FIXED
+    bench = Bench(x86.CR4_SMAP)
+    flags = x86.EFLAGS_FIXED
     bench.faulted(bench.run(LOAD, rdi=USER, eflags=flags), code=1, at=0)
     assert bench.run(STAC, LOAD, CLAC, STAC, LOAD, CLAC, rdi=USER, eflags=flags) == Reached()
     bench.faulted(bench.run(STAC, LOAD, CLAC, LOAD, rdi=USER, eflags=flags), code=1, at=9)
     bench.faulted(bench.run(STAC, STORE, CLAC, STORE, rdi=USER, eflags=flags), code=3, at=9)
-    assert bench.run(LOAD, rdi=USER, eflags=flags | x86_64.EFLAGS_AC) == Reached()
+    assert bench.run(LOAD, rdi=USER, eflags=flags | x86.EFLAGS_AC) == Reached()
     bench.faulted(bench.run(LOAD, rdi=USER, eflags=flags), code=1, at=0)
 
 
@@ -239,14 +239,14 @@ def test_smap_switched_on_and_off() -> None:
     bench = Bench()
     off = bench.cpu.read("cr4")
     switch_on, switch_off = write_cr(4, 9), write_cr(4, 10)
-    registers = {"rdi": USER, "r9": off | x86_64.CR4_SMAP, "r10": off, "eflags": x86_64.EFLAGS_FIXED}
+    registers = {"rdi": USER, "r9": off | x86.CR4_SMAP, "r10": off, "eflags": x86.EFLAGS_FIXED}
     bench.faulted(bench.run(LOAD, switch_on, LOAD, **registers), code=1, at=7)
     assert bench.run(switch_on, switch_off, LOAD, **registers) == Reached()
 
 
 def test_smep() -> None:
     jump = b"\xff\xe7"  # jmp *%rdi
-    for cr4, smep in ((0, False), (x86_64.CR4_SMEP, True)):
+    for cr4, smep in ((0, False), (x86.CR4_SMEP, True)):
         bench = Bench(cr4)
         bench.ram.write(bench.user_code, b"\xcc")
         stop = bench.run(jump, rdi=USER_CODE)
@@ -259,7 +259,7 @@ def test_smep() -> None:
 
 
 def key_bench() -> Bench:
-    return Bench(x86_64.CR4_PKE, RW | x86_64.USER | 1 << x86_64.PROTECTION_KEY_SHIFT)
+    return Bench(x86.CR4_PKE, RW | x86.USER | 1 << x86.PROTECTION_KEY_SHIFT)
 
 
 def test_wrpkru() -> None:
@@ -289,14 +289,14 @@ def test_the_host_sets_pkru_and_nothing_else() -> None:
 
 def test_pkru_is_what_the_cpu_was_made_with() -> None:
     bench = Bench()
-    state = replace(bench.cpu.state(), cr4=bench.cpu.state().cr4 | x86_64.CR4_PKE, pkru=0x5555_5554)
+    state = replace(bench.cpu.state(), cr4=bench.cpu.state().cr4 | x86.CR4_PKE, pkru=0x5555_5554)
     assert UnicornCpu(bench.ram, bench.mmu, state).state().pkru == 0x5555_5554
 
 
 def test_the_kernel_s_translations_do_not_serve_user_code() -> None:
     bench = Bench()
     bench.ram.write(bench.user_code, LOAD)
-    stop = bench.run(LOAD, TO_USER, rcx=USER_CODE, r11=x86_64.EFLAGS_FIXED)
+    stop = bench.run(LOAD, TO_USER, rcx=USER_CODE, r11=x86.EFLAGS_FIXED)
     assert isinstance(stop, MemoryFault)
     assert stop.access == Access(DATA, AccessKind.READ, user=True)
     assert stop.state.cpl == 3

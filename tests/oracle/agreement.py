@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from oracle.cpu_mmu import KERNEL_CODE, LINK, LINK_SLOT, ROOT, WATCHED, Asked, install_program
-from oracle.random_tables import WORD, Case, in_tables
-from pagefault.arch import x86_64
+from oracle.cpu_mmu import KERNEL_CODE, LINK, WATCHED, Asked, install_program
+from oracle.random_tables import Case, in_tables
+from pagefault.arch import x86, x86_64
 from pagefault.memory.ram import Ram
 from pagefault.tables.pagetable import walk
 from pagefault.vocabulary.access import Access, AccessKind
@@ -16,7 +16,7 @@ from pagefault.vocabulary.address import PAGE
 from pagefault.vocabulary.fault import Fault
 from pagefault.vocabulary.walk import Mapped, Unreadable, Walk
 
-CODE_SEGMENT = {"rip": 0, "cs": x86_64.KERNEL_CS}
+CODE_SEGMENT = {"rip": 0, "eip": 0, "cs": x86_64.KERNEL_CS}
 MARKER = 0x5AA5_C33C_9669_F00F
 LANDING = b"\xcc"
 
@@ -50,7 +50,8 @@ class Ours:
 def accesses(case: Case) -> list[Access]:
     """One access a page, in the order in which they are made."""
     first = case.access
-    return [first, replace(first, address=(first.address | PAGE - 1) + 1 & x86_64.U64)] if case.crosses else [first]
+    highest = (1 << case.form.bits) - 1
+    return [first, replace(first, address=(first.address | PAGE - 1) + 1 & highest)] if case.crosses else [first]
 
 
 def not_comparable(case: Case, ram: Ram) -> str:
@@ -59,8 +60,10 @@ def not_comparable(case: Case, ram: Ram) -> str:
 
     Each is a deviation of Unicorn 2.1.4 (QEMU 5.0) from the manual, or out of the oracle's reach.
     """
+    if case.form.bits < 64 and case.access.address + case.word > 1 << case.form.bits:
+        return "an access around the end of 32-bit addresses: Unicorn, built for 64 bits, goes on above it"
     for access in accesses(case):
-        way = walk(ram, ROOT, access.address, case.state)
+        way = walk(ram, case.state.root, access.address, case.state)
         if case.crosses and isinstance(way.end, Mapped) and way.end.physical >= ram.size:
             return "half an access outside RAM: where Unicorn gives up is no property of the MMU"
         if isinstance(way.end, Unreadable):
@@ -82,26 +85,28 @@ def ours(case: Case, ram: Ram) -> Ours:
     pieces: list[tuple[int, int]] = []
     fault: Fault | None = None
     undecided: set[int] = set()
-    address, left = case.access.address, WORD
+    address, left = case.access.address, case.word
     for access in accesses(case):
-        way = walk(ram, ROOT, access.address, case.state)
+        way = walk(ram, case.state.root, access.address, case.state)
         walks.append(way)
-        fault = x86_64.fault(way, access, case.state, CODE_SEGMENT)
+        fault = case.form.fault(way, access, case.state, CODE_SEGMENT)
         if fault is not None:
             undecided = {
                 entry.physical for entry in way.entries if entry is not way.entries[-1] or entry.level == "pud"
             }
             break
         assert isinstance(way.end, Mapped)
-        for entry, marked in x86_64.accessed_dirty(way, access):
-            ram.write_u64(entry.physical, marked)
+        for entry, marked in case.form.accessed_dirty(way, access, case.state):
+            ram.write_entry(entry.physical, marked, case.form.geometry(case.state).entry_size)
         size = 1 if access.kind is AccessKind.FETCH else min(left, PAGE - access.address % PAGE)
         pieces.append((way.end.physical, size))
         left -= size
     in_ram = all(physical + size <= ram.size for physical, size in pieces)
     value: int | None = None
     if fault is None and in_ram:
-        data = (case.value if case.access.kind is AccessKind.WRITE else MARKER ^ address).to_bytes(WORD, "little")
+        data = (case.value if case.access.kind is AccessKind.WRITE else MARKER ^ address).to_bytes(8, "little")[
+            : case.word
+        ]
         data = LANDING if case.access.kind is AccessKind.FETCH else data
         done = 0
         for physical, size in pieces:
@@ -162,11 +167,11 @@ def difference(mine: Ours, theirs: Answer) -> str:
         for name in ("vector", "cr2", "error_code", "value", "in_ram", "elsewhere")
         if getattr(mine.answer, name) != getattr(theirs, name)
     ]
-    a, b = (np.frombuffer(memory, np.uint64) for memory in (mine.answer.memory, theirs.memory))
+    a, b = (np.frombuffer(memory, np.uint32) for memory in (mine.answer.memory, theirs.memory))
     for index in np.flatnonzero(a != b).tolist():
         left, right = int(a[index]), int(b[index])
-        if index * WORD not in mine.undecided or left | x86_64.ACCESSED != right:
-            found.append(f"the entry at {index * WORD:#x}: ours {left:#x}, the oracle's {right:#x}")
+        if index * 4 not in mine.undecided or left | x86.ACCESSED != right:
+            found.append(f"the word at {index * 4:#x}: ours {left:#x}, the oracle's {right:#x}")
     return "\n".join(found)
 
 
@@ -180,16 +185,17 @@ def shrink(case: Case, ram: Ram, cpu: Asked) -> Case:
     entries and of the state is cleared that can be. Changes `ram`.
     """
     met = {entry.physical for way in ours_without_trace(case, ram) for entry in way.entries}
-    for at in range(0, LINK, WORD):
+    size = case.form.geometry(case.state).entry_size
+    for at in range(0, LINK, size):
         if at not in met:
             attempt(ram, at, 0, case, cpu)
     for at in sorted(met):
-        for bit in range(64):
-            attempt(ram, at, (ram.read_u64(at) or 0) & ~(1 << bit), case, cpu)
+        for bit in range(8 * size):
+            attempt(ram, at, (ram.read_entry(at, size) or 0) & ~(1 << bit), case, cpu)
     for simpler in (
         *(replace(case.state, cr4=case.state.cr4 & ~(1 << bit)) for bit in (12, 20, 21, 22)),
         replace(case.state, pkru=0),
-        replace(case.state, eflags=x86_64.EFLAGS_FIXED),
+        replace(case.state, eflags=x86.EFLAGS_FIXED),
     ):
         tried = replace(case, state=simpler)
         if not not_comparable(tried, ram) and disagreement(tried, ram, cpu):
@@ -198,12 +204,13 @@ def shrink(case: Case, ram: Ram, cpu: Asked) -> Case:
 
 
 def attempt(ram: Ram, at: int, value: int, case: Case, cpu: Asked) -> None:
-    kept = ram.read_u64(at) or 0
-    if value == kept or at >= LINK or at == LINK_SLOT:
+    size = case.form.geometry(case.state).entry_size
+    kept = ram.read_entry(at, size) or 0
+    if value == kept or at >= LINK or at in cpu.program_slots(case.state):
         return
-    ram.write_u64(at, value)
+    ram.write_entry(at, value, size)
     if not_comparable(case, ram) or not disagreement(case, ram, cpu):
-        ram.write_u64(at, kept)
+        ram.write_entry(at, kept, size)
 
 
 def ours_without_trace(case: Case, ram: Ram) -> tuple[Walk, ...]:
@@ -224,7 +231,7 @@ def report(case: Case, ram: Ram, cpu: Asked) -> str:
     for way in ours_without_trace(case, ram):
         lines.append(f"walk of {way.address:#x}:")
         for entry in way.entries:
-            flags = " ".join(x86_64.entry_flags(entry, state))
+            flags = " ".join(case.form.entry_flags(entry, state))
             lines.append(f"  {entry.level} {entry.index:3} at {entry.physical:#x}: {entry.value:#018x}  {flags}")
         lines.append(f"  {way.end}")
     return "\n".join([*lines, disagreement(case, ram, cpu)])

@@ -19,8 +19,8 @@ import unicorn
 from unicorn import unicorn_const
 from unicorn import x86_const as uc_x86
 
-from pagefault.arch import x86_64
-from pagefault.arch.x86_64 import CpuState
+from pagefault.arch import x86, x86_64
+from pagefault.arch.x86 import CpuState
 from pagefault.machine.cpu import MemoryFault, Trapped
 from pagefault.machine.mmu import Mmu
 from pagefault.machine.unicorn_cpu import UnicornCpu
@@ -38,7 +38,7 @@ LINK, KERNEL_CODE, USER_CODE = (n * PAGE for n in (TABLES, TABLES + 1, TABLES + 
 WATCHED = (TABLES + 3) * PAGE
 """What is compared and restored around each access: the tables and the program."""
 LINK_SLOT = ROOT + 511 * 8
-LINK_ENTRY = LINK | x86_64.PRESENT | x86_64.WRITABLE | x86_64.USER | x86_64.ACCESSED | x86_64.DIRTY
+LINK_ENTRY = LINK | x86.PRESENT | x86.WRITABLE | x86.USER | x86.ACCESSED | x86.DIRTY
 KERNEL_TEXT, USER_TEXT = 0xFFFF_FFFF_FFE0_0000, 0xFFFF_FFFF_FFE0_1000
 
 DONE = b"\xcc"
@@ -72,9 +72,9 @@ def install_program(ram: Ram) -> None:
     for code in (KERNEL_CODE, USER_CODE):
         for offset, instructions in (*PROGRAMS.values(), SET_PKRU, TO_USER):
             ram.write(code + offset, instructions)
-    readable = x86_64.PRESENT | x86_64.ACCESSED | x86_64.DIRTY
+    readable = x86.PRESENT | x86.ACCESSED | x86.DIRTY
     ram.write_u64(LINK, KERNEL_CODE | readable)
-    ram.write_u64(LINK + 8, USER_CODE | readable | x86_64.USER)
+    ram.write_u64(LINK + 8, USER_CODE | readable | x86.USER)
     ram.write_u64(LINK + 511 * 8, LINK_ENTRY)
 
 
@@ -99,6 +99,9 @@ class Asked(Protocol):
 
     def forget_code(self) -> None:
         """The program's own bytes changed behind the emulator's back."""
+
+    def program_slots(self, state: CpuState) -> frozenset[int]:
+        """The entries in the random tables that lead to the program: to be left alone."""
 
 
 class OurCpu:
@@ -125,6 +128,9 @@ class OurCpu:
     def forget_code(self) -> None:
         """Nothing to forget: each access has a CPU of its own."""
 
+    def program_slots(self, state: CpuState) -> frozenset[int]:
+        return frozenset((LINK_SLOT,))
+
 
 class CpuMmu:
     """One emulated CPU over `ram`, put back to its first state before each access."""
@@ -147,7 +153,7 @@ class CpuMmu:
                 return Observed(None, value=self._read("RAX") if access.kind is AccessKind.READ else None)
             case None:
                 return Observed(None, in_ram=False)
-            case x86_64.TRAP_PF:
+            case x86.TRAP_PF:
                 return Observed(self._vector, self._read("CR2"), self._error_code())
             case vector:
                 return Observed(vector, error_code=self._error_code())
@@ -155,6 +161,9 @@ class CpuMmu:
     def forget_code(self) -> None:
         """The program's own bytes changed behind the emulator's back."""
         self._uc.ctl_flush_tb()
+
+    def program_slots(self, state: CpuState) -> frozenset[int]:
+        return frozenset((LINK_SLOT,))
 
     def _run(self, access: Access, state: CpuState, value: int) -> None:
         start, registers = entry_point(access, state)
@@ -195,15 +204,15 @@ class CpuMmu:
         state = CpuState(cr3=ROOT)
         known = {
             Access(0, AccessKind.READ): 0,
-            Access(0, AccessKind.WRITE): x86_64.PF_WRITE,
-            Access(0, AccessKind.FETCH): x86_64.PF_INSTR,
-            Access(0, AccessKind.READ, user=True): x86_64.PF_USER,
-            Access(KERNEL_TEXT, AccessKind.WRITE): x86_64.PF_WRITE | x86_64.PF_PROT,
+            Access(0, AccessKind.WRITE): x86.PF_WRITE,
+            Access(0, AccessKind.FETCH): x86.PF_INSTR,
+            Access(0, AccessKind.READ, user=True): x86.PF_USER,
+            Access(KERNEL_TEXT, AccessKind.WRITE): x86.PF_WRITE | x86.PF_PROT,
         }
         places: set[int] | None = None
         for access, code in known.items():
             self._run(access, state, 0)
-            assert self._vector == x86_64.TRAP_PF
+            assert self._vector == x86.TRAP_PF
             context, want = self._context(), code.to_bytes(4, "little")
             found = {at for at in range(0, len(context), 4) if context[at : at + 4] == want}
             places = found if places is None else places & found

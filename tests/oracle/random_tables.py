@@ -9,27 +9,30 @@ import numpy as np
 import numpy.typing as npt
 
 from oracle.cpu_mmu import KERNEL_TEXT, LINK_ENTRY, MAXPHYADDR, RAM_SIZE, ROOT, TABLES, WATCHED
-from pagefault.arch import x86_64
-from pagefault.arch.x86_64 import CpuState
+from pagefault.arch import x86, x86_64
+from pagefault.arch.architecture import Architecture
+from pagefault.arch.architectures import architecture_of
+from pagefault.arch.x86 import CpuState
 from pagefault.memory.physical import PhysicalMemory
-from pagefault.tables.pagetable import ENTRIES, walk
+from pagefault.tables.pagetable import walk
 from pagefault.vocabulary.access import Access, AccessKind
 from pagefault.vocabulary.address import PAGE
 from pagefault.vocabulary.walk import Mapped
 
 WORD = 8
+ENTRIES = 512
 OFTEN = 0.94
 BITS = {
-    x86_64.PRESENT: OFTEN,
-    x86_64.WRITABLE: 0.8,
-    x86_64.USER: 0.8,
-    x86_64.WRITE_THROUGH: 0.5,
-    x86_64.CACHE_DISABLE: 0.5,
-    x86_64.ACCESSED: 0.5,
-    x86_64.DIRTY: 0.5,
-    x86_64.PAGE_SIZE_BIT: 0.15,
-    x86_64.GLOBAL: 0.5,
-    x86_64.EXECUTE_DISABLE: 0.12,
+    x86.PRESENT: OFTEN,
+    x86.WRITABLE: 0.8,
+    x86.USER: 0.8,
+    x86.WRITE_THROUGH: 0.5,
+    x86.CACHE_DISABLE: 0.5,
+    x86.ACCESSED: 0.5,
+    x86.DIRTY: 0.5,
+    x86.PAGE_SIZE_BIT: 0.15,
+    x86.GLOBAL: 0.5,
+    x86.EXECUTE_DISABLE: 0.12,
     **dict.fromkeys((1 << bit for bit in (*range(9, 12), *range(52, 63))), 0.5),  # ignored, and the protection key
 }
 """How likely each bit is. One table serves any level, so that an access meets every combination on its way down."""
@@ -45,9 +48,19 @@ class Case:
     value: int
 
     @property
+    def form(self) -> Architecture:
+        """The architecture's, by the state."""
+        return architecture_of(self.state)
+
+    @property
+    def word(self) -> int:
+        """How many bytes a read or write touches."""
+        return self.form.bits // 8
+
+    @property
     def crosses(self) -> bool:
         """Does it touch two pages?"""
-        return self.access.kind is not AccessKind.FETCH and self.access.address % PAGE > PAGE - WORD
+        return self.access.kind is not AccessKind.FETCH and self.access.address % PAGE > PAGE - self.word
 
 
 def random_tables(seed: int) -> bytes:
@@ -66,11 +79,11 @@ def random_tables(seed: int) -> bytes:
     flags = np.zeros(count, np.uint64)
     for bit, probability in BITS.items():
         flags |= np.where(chosen(probability), np.uint64(bit), np.uint64(0))
-    large = flags & np.uint64(x86_64.PAGE_SIZE_BIT) != 0
+    large = flags & np.uint64(x86.PAGE_SIZE_BIT) != 0
     aligned = np.uint64(1 << 30) * random.integers(0, 2, count, np.uint64) | np.where(
         chosen(0.5), np.uint64(2 << 20) * random.integers(0, 512, count, np.uint64), np.uint64(0)
     )
-    pat = np.where(chosen(0.5), np.uint64(x86_64.LARGE_PAT), np.uint64(0))
+    pat = np.where(chosen(0.5), np.uint64(x86.LARGE_PAT), np.uint64(0))
     entries = np.where(large & chosen(0.9), aligned | pat, entries)
     above = np.uint64(1) << random.integers(MAXPHYADDR, 52, count, np.uint64)
     entries = np.where(chosen(0.05), entries | above, entries) | flags
@@ -82,14 +95,14 @@ def random_state(random: Random) -> CpuState:
     """Every control bit that decides a fault, on or off."""
     base = CpuState()
     cr4 = base.cr4
-    for bit in (x86_64.CR4_SMEP, x86_64.CR4_SMAP, x86_64.CR4_PKE, x86_64.CR4_LA57):
+    for bit in (x86.CR4_SMEP, x86.CR4_SMAP, x86.CR4_PKE, x86.CR4_LA57):
         cr4 |= bit if random.random() < 0.5 else 0
     return CpuState(
-        cr0=base.cr0 if random.random() < 0.5 else base.cr0 & ~x86_64.CR0_WP,
+        cr0=base.cr0 if random.random() < 0.5 else base.cr0 & ~x86.CR0_WP,
         cr3=ROOT,
         cr4=cr4,
-        efer=base.efer if random.random() < 0.8 else base.efer & ~x86_64.EFER_NXE,
-        eflags=x86_64.EFLAGS_FIXED | (x86_64.EFLAGS_AC if random.random() < 0.5 else 0),
+        efer=base.efer if random.random() < 0.8 else base.efer & ~x86.EFER_NXE,
+        eflags=x86.EFLAGS_FIXED | (x86.EFLAGS_AC if random.random() < 0.5 else 0),
         pkru=random.getrandbits(32) & random.getrandbits(32) & random.getrandbits(32),
         maxphyaddr=MAXPHYADDR,
     )

@@ -22,7 +22,7 @@ import pytest
 from oracle.agreement import disagreement, fresh_ram, not_comparable, report, shrink
 from oracle.cpu_mmu import LINK, RAM_SIZE, ROOT, Asked, CpuMmu, OurCpu
 from oracle.random_tables import Case, random_case, random_tables
-from pagefault.arch import x86_64
+from pagefault.arch import x86, x86_64
 from pagefault.arch.architecture import Violation
 from pagefault.memory.ram import Ram
 from pagefault.tables import pagetable
@@ -122,10 +122,10 @@ def kinds(case: Case, ram: Ram) -> list[str]:
         found.append(broken.rule if broken else f"permitted {case.access.kind.name}")
         found.append(f"page of {way.end.page_size:#x}")
         if broken is None:
-            written = [value ^ entry.value for entry, value in x86_64.accessed_dirty(way, case.access)]
+            written = [value ^ entry.value for entry, value in x86_64.accessed_dirty(way, case.access, case.state)]
             found += [
                 word
-                for bit, word in ((x86_64.ACCESSED, "A written"), (x86_64.DIRTY, "D written"))
+                for bit, word in ((x86.ACCESSED, "A written"), (x86.DIRTY, "D written"))
                 if any(w & bit for w in written)
             ]
             found += ["tables through themselves"] if way.end.physical < LINK else []
@@ -133,11 +133,11 @@ def kinds(case: Case, ram: Ram) -> list[str]:
 
 
 def no_wp(mapped: Any, access: Any, cpu: Any) -> Violation | None:
-    return RIGHT_VIOLATION(mapped, access, replace(cpu, cr0=cpu.cr0 | x86_64.CR0_WP))
+    return RIGHT_VIOLATION(mapped, access, replace(cpu, cr0=cpu.cr0 | x86.CR0_WP))
 
 
 def no_smap(mapped: Any, access: Any, cpu: Any) -> Violation | None:
-    return RIGHT_VIOLATION(mapped, access, replace(cpu, cr4=cpu.cr4 & ~x86_64.CR4_SMAP))
+    return RIGHT_VIOLATION(mapped, access, replace(cpu, cr4=cpu.cr4 & ~x86.CR4_SMAP))
 
 
 def no_key_bit(mapped: Any, access: Any, cpu: Any) -> Violation | None:
@@ -153,29 +153,29 @@ def small_physical(level: Any, value: int, cpu: Any) -> int:
     return RIGHT_RESERVED(level, value, replace(cpu, maxphyaddr=39))
 
 
-def never_dirty(walk: Any, access: Any) -> list[tuple[Any, int]]:
-    return [(entry, value & ~x86_64.DIRTY | entry.value) for entry, value in RIGHT_ACCESSED_DIRTY(walk, access)]
+def never_dirty(walk: Any, access: Any, cpu: Any) -> list[tuple[Any, int]]:
+    return [(entry, value & ~x86.DIRTY | entry.value) for entry, value in RIGHT_ACCESSED_DIRTY(walk, access, cpu)]
 
 
-def leaf_only(walk: Any, access: Any) -> list[tuple[Any, int]]:
-    return [(entry, value) for entry, value in RIGHT_ACCESSED_DIRTY(walk, access) if entry is walk.entries[-1]]
+def leaf_only(walk: Any, access: Any, cpu: Any) -> list[tuple[Any, int]]:
+    return [(entry, value) for entry, value in RIGHT_ACCESSED_DIRTY(walk, access, cpu) if entry is walk.entries[-1]]
 
 
-def wrong_frame(level: Any, value: int, *rest: Any) -> Any:
-    end = RIGHT_LEAF(level, value, *rest)
+def wrong_frame(form: Any, level: Any, *rest: Any) -> Any:
+    end = RIGHT_LEAF(form, level, *rest)
     return replace(end, physical=end.physical ^ 0x2000) if isinstance(end, Mapped) and level.shift > 12 else end
 
 
-RIGHT_VIOLATION, RIGHT_RESERVED = x86_64.violation, x86_64.reserved_bits
+RIGHT_VIOLATION, RIGHT_RESERVED = x86.violation, x86_64.reserved_bits
 RIGHT_ACCESSED_DIRTY, RIGHT_LEAF = x86_64.accessed_dirty, pagetable.leaf
 
 
 @pytest.mark.parametrize(
     ("module", "name", "wrong"),
     [
-        (x86_64, "violation", no_wp),
-        (x86_64, "violation", no_smap),
-        (x86_64, "violation", no_key_bit),
+        (x86, "violation", no_wp),
+        (x86, "violation", no_smap),
+        (x86, "violation", no_key_bit),
         (x86_64, "reserved_bits", no_reserved),
         (x86_64, "reserved_bits", small_physical),
         (x86_64, "accessed_dirty", never_dirty),

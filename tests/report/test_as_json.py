@@ -137,7 +137,14 @@ def test_other_kinds(machine: Machine) -> None:
     assert as_json.tagged(Resolved("how"), symbols) == {"is": "Resolved", "how": "how"}
     assert as_json.tagged(Signal("SIGSEGV", "SEGV_MAPERR", 16), symbols)["address"] == "0x10"
     written = as_json.tagged(WriteEntry("pte", 0x1000, 0x67, 0x2000), symbols)
-    assert written == {"is": "WriteEntry", "level": "pte", "physical": "0x1000", "value": "0x67", "address": "0x2000"}
+    assert written == {
+        "is": "WriteEntry",
+        "level": "pte",
+        "physical": "0x1000",
+        "value": "0x67",
+        "address": "0x2000",
+        "size": 8,
+    }
     assert as_json.record(Reserved("pmd", 0x80)) == {"level": "pmd", "bits": "0x80"}
     assert as_json.record(Vma(0x1000, 0x2000))["end"] == "0x2000"
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pagefault.arch.x86_64 import CpuState
+from pagefault.arch.x86 import CpuState
 from pagefault.report.outcome import consequences, effect_words, handled_by, headline, register_value, type_words
 from pagefault.scenes import Played
 from pagefault.vocabulary.effect import (

@@ -32,7 +32,7 @@ def place(machine: Machine, address: int, vmas: tuple[Vma, ...] = VMAS) -> str:
         (AREA.task_size_max + 0x1000, "not canonical"),
         (AREA.page_offset + 0x1234, "the direct map: physical 0x1234"),
         (AREA.vmalloc_start + 0x2000, "vmalloc space, 0x2000 above its start"),
-        (AREA.vmemmap + 64, "vmemmap"),
+        ((AREA.vmemmap or 0) + 64, "vmemmap"),
         (AREA.modules_start + 0x100_0000, "the modules"),
         (0xFFFF_FFFF_FF60_0010, "the vsyscall page"),
         (0xFFFF_8000_0000_0000, "in a range that holds nothing"),

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pagefault.arch import x86_64
-from pagefault.arch.x86_64 import CpuState
+from pagefault.arch import x86, x86_64
+from pagefault.arch.x86 import CpuState
 from pagefault.memory.ram import FrameAllocator, Ram
 from pagefault.tables.pagetable import PageTables, read_linear, walk
 from pagefault.vocabulary.access import Access, AccessKind
@@ -19,10 +19,10 @@ from pagefault.vocabulary.walk import Mapped, NonCanonical, NotPresent, Reserved
 
 MIB = 1 << 20
 BASE = CpuState(maxphyaddr=40)
-LA57 = replace(BASE, cr4=BASE.cr4 | x86_64.CR4_LA57)
+LA57 = replace(BASE, cr4=BASE.cr4 | x86.CR4_LA57)
 P, RW, US, A, D, PS, NX = (
-    *(x86_64.PRESENT, x86_64.WRITABLE, x86_64.USER, x86_64.ACCESSED, x86_64.DIRTY, x86_64.PAGE_SIZE_BIT),
-    x86_64.EXECUTE_DISABLE,
+    *(x86.PRESENT, x86.WRITABLE, x86.USER, x86.ACCESSED, x86.DIRTY, x86.PAGE_SIZE_BIT),
+    x86.EXECUTE_DISABLE,
 )
 ROOT, PUD, PMD, PTE, FRAME = 0x1000, 0x2000, 0x3000, 0x4000, 0x9000
 ADDRESS = 0x0000_7E80_C0A0_3123
@@ -98,7 +98,7 @@ def test_a_non_canonical_address_reads_no_table() -> None:
 
 @pytest.mark.parametrize(("level", "size"), [("pud", 1 << 30), ("pmd", 2 << 20)])
 def test_large_pages(level: str, size: int) -> None:
-    way = walk(tables(**{level: size | P | PS | D | x86_64.LARGE_PAT | 9 << 59}), ROOT, ADDRESS, BASE)
+    way = walk(tables(**{level: size | P | PS | D | x86.LARGE_PAT | 9 << 59}), ROOT, ADDRESS, BASE)
     assert way.end == Mapped(
         size + ADDRESS % size, size, user=False, writable=False, executable=True, protection_key=9, dirty=True
     )
@@ -114,7 +114,7 @@ def test_five_levels_read_one_more_table() -> None:
 
 
 def test_execute_disable_means_nothing_but_reserved_without_nxe() -> None:
-    state = replace(BASE, efer=BASE.efer & ~x86_64.EFER_NXE)
+    state = replace(BASE, efer=BASE.efer & ~x86.EFER_NXE)
     assert walk(tables(pmd=PTE | 7 | NX), ROOT, ADDRESS, state).end == Reserved("pmd", NX)
 
 

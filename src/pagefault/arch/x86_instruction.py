@@ -16,10 +16,10 @@ from capstone import x86 as cs_x86
 
 MAX_INSTRUCTION = 15
 """Manual: Intel SDM vol. 2A, 2.3.11: the longest instruction."""
-U64 = (1 << 64) - 1
 SEGMENT_BASES = {"fs": "fs_base", "gs": "gs_base"}
 OPERAND_SIZE_PREFIX = 0x66
 BY_MODRM = tuple("rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15".split())
+BY_MODRM_32 = tuple("eax ecx edx ebx esp ebp esi edi".split())
 ALSO_WRITE = frozenset("cmpxchg cmpxchg8b cmpxchg16b shld shrd rol ror rcl rcr shl sal shr sar".split())
 """What capstone 5 says of these is that they read their memory operand; it is their destination."""
 
@@ -54,18 +54,18 @@ class Instruction:
     operand_size: int
 
 
-@lru_cache(maxsize=1)
-def decoder() -> capstone.Cs:
-    engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+@lru_cache
+def decoder(bits: int) -> capstone.Cs:
+    engine = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64 if bits == 64 else capstone.CS_MODE_32)
     engine.detail = True
     engine.syntax = capstone.CS_OPT_SYNTAX_ATT
     return engine
 
 
 @lru_cache(maxsize=4096)
-def decode(code: bytes) -> Instruction | None:
-    """The instruction at the start of `code`, or None if there is none."""
-    for found in decoder().disasm(code[:MAX_INSTRUCTION], 0, count=1):
+def decode(code: bytes, bits: int = 64) -> Instruction | None:
+    """The instruction at the start of `code`, which is of 64 or 32 bits, or None if there is none."""
+    for found in decoder(bits).disasm(code[:MAX_INSTRUCTION], 0, count=1):
         operands = tuple(operand(found, each) for each in found.operands if each.type == cs_x86.X86_OP_MEM)
         text = f"{found.mnemonic} {found.op_str}".strip()
         return Instruction(
@@ -96,35 +96,36 @@ def operand(found: capstone.CsInsn, each: cs_x86.X86Op) -> MemoryOperand:
     )
 
 
-def operand_address(memory: MemoryOperand, registers: Mapping[str, int]) -> int:
+def operand_address(memory: MemoryOperand, registers: Mapping[str, int], bits: int = 64) -> int:
     """The linear address of an operand with these registers."""
     address = memory.displacement + registers.get(SEGMENT_BASES.get(memory.segment or "", ""), 0)
     address += registers.get(memory.base or "", 0) + registers.get(memory.index or "", 0) * memory.scale
-    return address & U64
+    return address & (1 << bits) - 1
 
 
-def addressed(code: bytes, registers: Mapping[str, int]) -> tuple[int, int] | None:
+def addressed(code: bytes, registers: Mapping[str, int], bits: int = 64) -> tuple[int, int] | None:
     """
     Linear address and size (that of the operands) of what the instruction at the start of `code` addresses, as the
     kernel finds it out: by its ModRM byte. A register in the place of memory (mod 3) counts at its value, and an
-    instruction without a ModRM byte (`rep movsb`, `wrmsr`) as if it had one of all zeros, which is (%rax).
+    instruction without a ModRM byte (`rep movsb`, `wrmsr`) as if it had one of all zeros, which is (%rax) or (%eax).
 
     Kernel: arch/x86/lib/insn-eval.c insn_get_addr_ref(), get_eff_addr_reg(), get_eff_addr_modrm(), v6.1.
     """
-    instruction = decode(code)
+    instruction = decode(code, bits)
     if instruction is None:
         return None
+    general = BY_MODRM if bits == 64 else BY_MODRM_32
     if instruction.modrm is None:
-        return registers.get("rax", 0), instruction.operand_size
+        return registers.get(general[0], 0), instruction.operand_size
     if instruction.modrm >> 6 == 3:
-        name = BY_MODRM[instruction.modrm & 7 | instruction.rex_b << 3]
+        name = general[instruction.modrm & 7 | instruction.rex_b << 3]
         return registers.get(name, 0), instruction.operand_size
     if not instruction.memory:
         return None
-    return operand_address(instruction.memory[0], registers), instruction.operand_size
+    return operand_address(instruction.memory[0], registers, bits), instruction.operand_size
 
 
-def writes_what_it_reads(code: bytes, address: int, registers: Mapping[str, int]) -> bool:
+def writes_what_it_reads(code: bytes, address: int, registers: Mapping[str, int], bits: int = 64) -> bool:
     """
     Does the instruction read `address` only to write it back (add, xchg, inc, … on memory)?
 
@@ -133,11 +134,11 @@ def writes_what_it_reads(code: bytes, address: int, registers: Mapping[str, int]
 
     Manual: Intel SDM vol. 3A, 4.7 (W/R describes the access causing the fault).
     """
-    instruction = decode(code)
+    instruction = decode(code, bits)
     if instruction is None:
         return False
     for memory in instruction.memory:
-        start = operand_address(memory, registers)
+        start = operand_address(memory, registers, bits)
         if memory.reads and memory.writes and start <= address < start + max(memory.size, 1):
             return True
     return False

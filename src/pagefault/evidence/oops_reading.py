@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ..arch.x86_64 import CR4_PKE
+from ..arch.x86 import CR4_PKE
 from ..errors import BadInput
 from .oops_report import (
     ControlRegisters,

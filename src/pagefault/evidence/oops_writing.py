@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import assert_never
 
-from ..arch.x86_64 import PF_INSTR, PF_PK, PF_PROT, PF_RSVD, PF_USER, PF_WRITE
+from ..arch.x86 import PF_INSTR, PF_PK, PF_PROT, PF_RSVD, PF_USER, PF_WRITE
 from ..vocabulary.address import PAGE
 from .oops_report import (
     TAINTS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..arch import x86_64
+from ..arch import x86
 from ..vocabulary.effect import FlushPage, TakeFrame, WriteEntry, ZeroFrame
 from ..vocabulary.outcome import Resolved
 from ..vocabulary.vma import Vma
@@ -34,6 +34,11 @@ class PteFault:
     frame: int
     context: Context
 
+    def set(self, value: int) -> WriteEntry:
+        """The effect that writes this pte."""
+        shape = self.context.form.geometry(self.context.cpu)
+        return WriteEntry("pte", self.slot, value, self.address, shape.entry_size)
+
 
 def page_protection(pte: PteFault) -> int:
     """
@@ -41,9 +46,9 @@ def page_protection(pte: PteFault) -> int:
 
     Kernel: arch/x86/mm/pgprot.c protection_map[], vm_get_page_prot(), v6.1.
     """
-    vma, bits = pte.vma, x86_64.PRESENT | x86_64.USER | x86_64.ACCESSED
-    bits |= vma.protection_key << x86_64.PROTECTION_KEY_SHIFT
-    return bits | (0 if vma.execute else x86_64.EXECUTE_DISABLE & x86_64.supported_pte_mask(pte.context.cpu))
+    vma, bits = pte.vma, x86.PRESENT | x86.USER | x86.ACCESSED
+    bits |= vma.protection_key << x86.PROTECTION_KEY_SHIFT
+    return bits | (0 if vma.execute else x86.EXECUTE_DISABLE & pte.context.form.supported_pte_mask(pte.context.cpu))
 
 
 def own_page(pte: PteFault) -> int:
@@ -52,12 +57,12 @@ def own_page(pte: PteFault) -> int:
 
     Kernel: include/linux/mm.h maybe_mkwrite(), v6.1.
     """
-    return pte.frame | page_protection(pte) | write_bit(pte.vma) | x86_64.DIRTY | SOFT_DIRTY
+    return pte.frame | page_protection(pte) | write_bit(pte.vma) | x86.DIRTY | SOFT_DIRTY
 
 
 def write_bit(vma: Vma) -> int:
     """The right to write, if the vma gives it."""
-    return x86_64.WRITABLE if vma.write else 0
+    return x86.WRITABLE if vma.write else 0
 
 
 def do_anonymous_page(pte: PteFault) -> Answer:
@@ -70,7 +75,7 @@ def do_anonymous_page(pte: PteFault) -> Answer:
         value = pte.context.zero_page | page_protection(pte) | SPECIAL
         return Answer(
             Resolved("zero page mapped"),
-            (WriteEntry("pte", pte.slot, value, pte.address),),
+            (pte.set(value),),
             because="anonymous memory, first read: the shared zero page",
         )
     return Answer(
@@ -78,7 +83,7 @@ def do_anonymous_page(pte: PteFault) -> Answer:
         (
             TakeFrame(pte.frame),
             ZeroFrame(pte.frame),
-            WriteEntry("pte", pte.slot, own_page(pte), pte.address),
+            pte.set(own_page(pte)),
             FlushPage(pte.address),
         ),
         because="anonymous memory, first write",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..arch.x86_64 import CpuState
+from ..arch.architecture import AddressMap, Architecture
+from ..arch.architectures import architecture_of
+from ..arch.x86 import CpuState
 from ..arch.x86_eras import KernelProfile
 from ..memory.physical import FreeFrames, PhysicalMemory
 from ..tables.address_space import AddressSpace
@@ -33,6 +35,16 @@ class Context:
     frames: FreeFrames
     zero_page: int
     stack: tuple[int, int] | None = None
+
+    @property
+    def form(self) -> Architecture:
+        """All that is true of this architecture only."""
+        return architecture_of(self.cpu)
+
+    @property
+    def area(self) -> AddressMap:
+        """Where the kernel puts things."""
+        return self.form.address_map(self.cpu)
 
     def walk(self, address: int) -> Walk:
         """The walk through the table in use (CR3)."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..arch import x86_64
-from ..vocabulary.effect import CopyFrame, FlushPage, TakeFrame, WriteEntry
+from ..arch import x86
+from ..vocabulary.effect import CopyFrame, FlushPage, TakeFrame
 from ..vocabulary.outcome import Resolved
 from .anonymous import SOFT_DIRTY, PteFault, own_page, write_bit
 from .decision import Answer
@@ -16,21 +16,21 @@ def do_wp_page(pte: PteFault) -> Answer:
     Kernel: mm/memory.c do_wp_page(), wp_page_copy(), wp_page_reuse(), v6.1.
     Differs: without fork, only the zero page is ever shared.
     """
-    if pte.value & x86_64.PHYSICAL_MASK == pte.context.zero_page:
+    if pte.value & x86.PHYSICAL_MASK == pte.context.zero_page:
         return Answer(
             Resolved("zero page copied on write"),
             (
                 TakeFrame(pte.frame),
                 CopyFrame(pte.context.zero_page, pte.frame),
-                WriteEntry("pte", pte.slot, own_page(pte), pte.address),
+                pte.set(own_page(pte)),
                 FlushPage(pte.address),
             ),
             because="the page is the shared zero page",
         )
-    value = pte.value | write_bit(pte.vma) | x86_64.ACCESSED | x86_64.DIRTY | SOFT_DIRTY
+    value = pte.value | write_bit(pte.vma) | x86.ACCESSED | x86.DIRTY | SOFT_DIRTY
     return Answer(
         Resolved("page reused"),
-        (WriteEntry("pte", pte.slot, value, pte.address), FlushPage(pte.address)),
+        (pte.set(value), FlushPage(pte.address)),
         because="nobody else maps this page",
     )
 
@@ -41,9 +41,9 @@ def access_flags(pte: PteFault) -> Answer:
 
     Kernel: mm/memory.c handle_pte_fault() (ptep_set_access_flags(), flush_tlb_fix_spurious_fault()), v6.1.
     """
-    value = pte.value | x86_64.ACCESSED | (x86_64.DIRTY | SOFT_DIRTY if pte.write else 0)
+    value = pte.value | x86.ACCESSED | (x86.DIRTY | SOFT_DIRTY if pte.write else 0)
     return Answer(
         Resolved("access flags updated"),
-        (WriteEntry("pte", pte.slot, value, pte.address), FlushPage(pte.address)),
+        (pte.set(value), FlushPage(pte.address)),
         because="the pte already permits it",
     )

@@ -10,10 +10,11 @@ Warnings come with every event: that the kernel prints most of them once only is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ..arch.x86_64 import TRAP_GP
+from ..arch.architecture import Architecture
+from ..arch.x86 import TRAP_GP
 from ..arch.x86_exception_types import BY_NAME, REGISTERS
 from ..arch.x86_instruction import MAX_INSTRUCTION, decode, operand_address
 from ..errors import Unsupported
@@ -29,8 +30,6 @@ U64, U32 = (1 << 64) - 1, (1 << 32) - 1
 EIO = 5
 SGX_ENCLS_FAULT_FLAG = 0x4000_0000
 """Kernel: arch/x86/include/asm/sgx.h, v6.12."""
-WORD = 8
-"""sizeof(long)"""
 LEGACY_PREFIXES = bytes.fromhex("26 2e 36 3e 64 65 66 67 f0 f2 f3")
 
 ReadKernel = Callable[[int, int], bytes | None]
@@ -39,12 +38,34 @@ ReadKernel = Callable[[int, int], bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A fault at a listed instruction. `user_gp_is_quiet`: see `arch.x86_eras.KernelProfile`."""
+    """
+    A fault at a listed instruction; `form` is its architecture's. `user_gp_is_quiet`: see
+    `arch.x86_eras.KernelProfile`.
+    """
 
     entry: ExceptionEntry
     fault: Fault
     read_kernel: ReadKernel
     user_gp_is_quiet: bool
+    form: Architecture
+
+    @property
+    def word(self) -> int:
+        """sizeof(long)"""
+        return self.form.bits // 8
+
+    @property
+    def registers(self) -> Mapping[str, int]:
+        """The interrupted registers, by the kernel's names (struct pt_regs: ax, cx, sp, …)."""
+        return {name: self.fault.registers.get(ours, 0) for name, ours in self.form.pt_regs.items()}
+
+    def set(self, name: str, value: int) -> SetRegister:
+        """Set a register by the kernel's name to a long."""
+        return self.put(self.form.pt_regs[name], value)
+
+    def put(self, register: str, value: int) -> SetRegister:
+        """Set a register by the manual's name to a long."""
+        return SetRegister(register, value & (1 << self.form.bits) - 1)
 
     @property
     def operand(self) -> str:
@@ -54,7 +75,7 @@ class Event:
 
     def msr_access(self, *, wrmsr: bool) -> str:
         """How the kernel words a failed MSR access, without the symbol it adds."""
-        cx, dx, ax = (self.fault.registers[name] & U32 for name in ("rcx", "rdx", "rax"))
+        cx, dx, ax = (self.registers[name] & U32 for name in ("cx", "dx", "ax"))
         what = f"WRMSR to {cx:#x} (tried to write 0x{dx:08x}{ax:08x})" if wrmsr else f"RDMSR from {cx:#x}"
         return f"MSR access error: {what} at rIP: {self.fault.ip:#x}"
 
@@ -64,11 +85,12 @@ def fixup(fault: Fault, context: Context) -> Answer | None:
     entry = context.extables.search(fault.ip)
     if entry is None:
         return None
-    return fixup_exception(entry, fault, context.read_kernel, user_gp_is_quiet=context.profile.user_gp_is_quiet)
+    quiet = context.profile.user_gp_is_quiet
+    return fixup_exception(entry, fault, context.read_kernel, user_gp_is_quiet=quiet, form=context.form)
 
 
 def fixup_exception(
-    entry: ExceptionEntry, fault: Fault, read_kernel: ReadKernel, *, user_gp_is_quiet: bool
+    entry: ExceptionEntry, fault: Fault, read_kernel: ReadKernel, *, user_gp_is_quiet: bool, form: Architecture
 ) -> Answer | None:
     """
     Handle `fault` as `entry` says: `FixedUp`, or `Oops` where the handler panics; None if it declines.
@@ -77,7 +99,7 @@ def fixup_exception(
 
     Kernel: arch/x86/mm/extable.c fixup_exception(), v6.12.
     """
-    return HANDLERS[entry.type](Event(entry, fault, read_kernel, user_gp_is_quiet))
+    return HANDLERS[entry.type](Event(entry, fault, read_kernel, user_gp_is_quiet, form))
 
 
 def ex_handler_default(event: Event, *effects: Effect) -> Answer:
@@ -88,7 +110,7 @@ def ex_handler_default(event: Event, *effects: Effect) -> Answer:
     """
     entry = event.entry
     cleared = tuple(
-        SetRegister(register, 0) for flag, register in (("clear_ax", "rax"), ("clear_dx", "rdx")) if flag in entry.flags
+        event.set(register, 0) for flag, register in (("clear_ax", "ax"), ("clear_dx", "dx")) if flag in entry.flags
     )
     because = f"entry {entry.index} ({entry.type}: {BY_NAME[entry.type].meaning})"
     return Answer(FixedUp(entry, entry.fixup), (*effects, *cleared), because)
@@ -96,12 +118,12 @@ def ex_handler_default(event: Event, *effects: Effect) -> Answer:
 
 def ex_handler_fault(event: Event, *effects: Effect) -> Answer:
     """Kernel: arch/x86/mm/extable.c ex_handler_fault(), v6.12."""
-    return ex_handler_default(event, *effects, SetRegister("rax", event.fault.vector))
+    return ex_handler_default(event, *effects, event.set("ax", event.fault.vector))
 
 
 def ex_handler_sgx(event: Event) -> Answer:
     """Kernel: arch/x86/mm/extable.c ex_handler_sgx(), v6.12."""
-    return ex_handler_default(event, SetRegister("rax", event.fault.vector | SGX_ENCLS_FAULT_FLAG))
+    return ex_handler_default(event, event.set("ax", event.fault.vector | SGX_ENCLS_FAULT_FLAG))
 
 
 def gp_fault_address_ok(address: int) -> bool:
@@ -180,9 +202,9 @@ def ex_handler_msr(event: Event, *, wrmsr: bool, safe: bool) -> Answer:
     """
     effects: list[Effect] = [] if safe else [Warn(f"unchecked {event.msr_access(wrmsr=wrmsr)}")]
     if not wrmsr:
-        effects += [SetRegister("rax", 0), SetRegister("rdx", 0)]
+        effects += [event.set("ax", 0), event.set("dx", 0)]
     if safe:
-        effects.append(SetRegister(event.operand, -EIO & U64))
+        effects.append(event.put(event.operand, -EIO))
     return ex_handler_default(event, *effects)
 
 
@@ -198,7 +220,7 @@ def ex_handler_msr_mce(event: Event, *, wrmsr: bool) -> Answer:
 
 def ex_handler_imm_reg(event: Event, *effects: Effect) -> Answer:
     """Kernel: arch/x86/mm/extable.c ex_handler_imm_reg(), v6.12."""
-    return ex_handler_default(event, *effects, SetRegister(event.operand, event.entry.immediate & U64))
+    return ex_handler_default(event, *effects, event.put(event.operand, event.entry.immediate))
 
 
 def ex_handler_pop_reg(event: Event) -> Answer:
@@ -207,53 +229,52 @@ def ex_handler_pop_reg(event: Event) -> Answer:
 
     Kernel: arch/x86/mm/extable.c fixup_exception(), EX_TYPE_POP_REG, v6.12.
     """
-    return ex_handler_imm_reg(event, SetRegister("rsp", event.fault.registers["rsp"] + WORD & U64))
+    return ex_handler_imm_reg(event, event.set("sp", event.registers["sp"] + event.word))
 
 
 def ex_handler_ucopy_len(event: Event) -> Answer:
     """
-    rcx becomes the bytes left: so many words not copied, and the bytes that were to follow.
+    cx becomes the bytes left: so many words not copied, and the bytes that were to follow.
 
     Kernel: arch/x86/mm/extable.c ex_handler_ucopy_len(), v6.12.
     """
-    registers = event.fault.registers
-    left = event.entry.immediate * registers["rcx"] + registers[event.operand] & U64
-    return ex_handler_uaccess(event, SetRegister("rcx", left))
+    left = event.entry.immediate * event.registers["cx"] + event.fault.registers[event.operand]
+    return ex_handler_uaccess(event, event.set("cx", left))
 
 
 def ex_handler_zeropad(event: Event) -> Answer | None:
     """
     A word load that crosses into a page that is not there: the part that is there, and zeros.
 
-    Declines unless the instruction is an 8-byte `mov memory, register` that ends at the fixup, and the fault is at the
-    first byte of the second of the two aligned words it touches.
+    Declines unless the instruction is a `mov memory, register` of a long that ends at the fixup, and the fault is at
+    the first byte of the second of the two aligned words it touches.
 
     Kernel: arch/x86/mm/extable.c ex_handler_zeropad(); arch/x86/include/asm/word-at-a-time.h
     load_unaligned_zeropad(), v6.12.
     Differs: declines where the kernel itself would fault on reading the code or the first word, and for 32-bit
-    addressing, which compilers do not use here.
+    addressing in 64-bit code, which compilers do not use here.
     """
-    fault = event.fault
-    length = event.entry.fixup - fault.ip & U64
+    fault, bits = event.fault, event.form.bits
+    length = event.entry.fixup - fault.ip & (1 << bits) - 1
     code = event.read_kernel(fault.ip, length) if length <= MAX_INSTRUCTION else None
-    instruction = decode(code) if code else None
+    instruction = decode(code, bits) if code else None
     if not code or instruction is None or instruction.length != length or not instruction.memory:
         return None
     target = mov_target(code)
-    if target is None or instruction.memory[0].size != WORD:
+    if target is None or instruction.memory[0].size != event.word:
         return None
-    address = operand_address(instruction.memory[0], fault.registers)
-    first = address & -WORD
-    word = event.read_kernel(first, WORD) if fault.address == first + WORD else None
+    address = operand_address(instruction.memory[0], fault.registers, bits)
+    first = address & -event.word
+    word = event.read_kernel(first, event.word) if fault.address == first + event.word else None
     if word is None:
         return None
     value = int.from_bytes(word, "little") >> 8 * (address - first)
-    return ex_handler_default(event, SetRegister(target, value))
+    return ex_handler_default(event, event.put(event.form.pt_regs.get(target[1:], target), value))
 
 
 def mov_target(code: bytes) -> str | None:
     """
-    The register that `mov r/m, reg` (opcode 8b) loads; None for other instructions.
+    The register that `mov r/m, reg` (opcode 8b) loads, by its name in 64-bit code; None for other instructions.
 
     Manual: Intel SDM vol. 2A, 2.1 (instruction format), 2.2.1 (REX prefixes); vol. 2B, MOV.
     """

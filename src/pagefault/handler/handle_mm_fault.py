@@ -7,9 +7,9 @@ Differs: anonymous memory only; no huge pages, files, swap or NUMA hints yet. Ea
 
 from __future__ import annotations
 
-from ..arch import x86_64
+from ..arch import x86
 from ..tables.address_space import AddressSpace
-from ..tables.pagetable import ENTRIES, TABLE_FLAGS, walk
+from ..tables.pagetable import walk
 from ..vocabulary.address import PAGE_MASK
 from ..vocabulary.effect import Effect, TakeFrame, WriteEntry, ZeroFrame
 from ..vocabulary.fault import Fault
@@ -41,9 +41,9 @@ def handle_mm_fault(fault: Fault, context: Context, mm: AddressSpace, vma: Vma, 
     tables, slot, value = allocate_tables(way, context, frames)
     frame = frames[missing] if needed > missing else context.zero_page
     pte = PteFault(address, slot, value, fault.write, vma, frame, context)
-    if not value & x86_64.PRESENT:
+    if not value & x86.PRESENT:
         answer = do_anonymous_page(pte)
-    elif fault.write and not value & x86_64.WRITABLE:
+    elif fault.write and not value & x86.WRITABLE:
         answer = do_wp_page(pte)
     else:
         answer = access_flags(pte)
@@ -52,14 +52,14 @@ def handle_mm_fault(fault: Fault, context: Context, mm: AddressSpace, vma: Vma, 
 
 def missing_tables(way: Walk, context: Context) -> int:
     """How many page tables are missing on the way down to the pte."""
-    return 0 if way.entries[-1].level == "pte" else len(x86_64.geometry(context.cpu).levels) - len(way.entries)
+    return 0 if way.entries[-1].level == "pte" else len(context.form.geometry(context.cpu).levels) - len(way.entries)
 
 
 def needs_page(way: Walk, context: Context, write: bool) -> bool:
     """Will this take a page of its own? A read is content with the shared page of zeros, and with any page there is."""
     leaf = way.entries[-1]
-    there = leaf.level == "pte" and leaf.value & x86_64.PRESENT
-    return write and not (there and leaf.value & x86_64.PHYSICAL_MASK != context.zero_page)
+    there = leaf.level == "pte" and leaf.value & x86.PRESENT
+    return write and not (there and leaf.value & x86.PHYSICAL_MASK != context.zero_page)
 
 
 def allocate_tables(way: Walk, context: Context, frames: tuple[int, ...]) -> tuple[tuple[Effect, ...], int, int]:
@@ -69,16 +69,17 @@ def allocate_tables(way: Walk, context: Context, frames: tuple[int, ...]) -> tup
     Kernel: mm/memory.c __handle_mm_fault() (p4d_alloc(), pud_alloc(), pmd_alloc()), __pte_alloc(), v6.1.
     """
     effects: list[Effect] = []
-    levels = x86_64.geometry(context.cpu).levels
+    shape = context.form.geometry(context.cpu)
     last = way.entries[-1]
     if last.level == "pte":
         return (), last.physical, last.value
     slot = last.physical
-    for level, below, frame in zip(levels[len(way.entries) - 1 :], levels[len(way.entries) :], frames, strict=False):
+    above, missing = shape.levels[len(way.entries) - 1 :], shape.levels[len(way.entries) :]
+    for level, below, frame in zip(above, missing, frames, strict=False):
         effects += [
             TakeFrame(frame, use=f"{below.name} table"),
             ZeroFrame(frame),
-            WriteEntry(level.name, slot, frame | TABLE_FLAGS, way.address),
+            WriteEntry(level.name, slot, context.form.table_entry(level, frame), way.address, shape.entry_size),
         ]
-        slot = frame + (way.address >> below.shift & ENTRIES - 1) * 8
+        slot = frame + (way.address >> below.shift & below.entries - 1) * shape.entry_size
     return tuple(effects), slot, 0

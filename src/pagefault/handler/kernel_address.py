@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..arch.x86_64 import EXECUTE_DISABLE, PRESENT, WRITABLE, address_map
+from ..arch.x86 import EXECUTE_DISABLE, PRESENT, WRITABLE
 from ..tables.pagetable import walk
 from ..vocabulary.effect import WriteEntry
 from ..vocabulary.fault import Fault
@@ -14,29 +14,33 @@ from .decision import Answer, BadArea, Question
 
 def vmalloc_fault(fault: Fault, context: Context) -> Answer | None:
     """
-    Does the master table map this vmalloc address where ours lacks the top-level entry?
+    Does the master table map this vmalloc address where ours lacks an entry?
 
-    Only a supervisor's access to something not present qualifies. The top-level entry is copied from init_mm, and the
-    rest of the way is then shared.
+    Only a supervisor's access to something not present qualifies. The entry is copied from init_mm, and the rest of the
+    way is then shared: x86-64 copies the top-level entry, x86-32 the pmd's, which with two levels is the top one too.
 
-    Until Linux kernel commit 7f0a002b5a21 ("x86/mm: remove vmalloc faulting") (in v5.8).
+    Until Linux kernel commit 7f0a002b5a21 ("x86/mm: remove vmalloc faulting") (in v5.8); on x86-32 again since
+    4819e15f740e ("x86/mm/32: Bring back vmalloc faulting on x86_32") (in v5.9).
 
-    Kernel: arch/x86/mm/fault.c vmalloc_fault(), v5.7.
+    Kernel: arch/x86/mm/fault.c vmalloc_fault(), v5.7; on x86-32 vmalloc_fault(), vmalloc_sync_one(), v6.1.
     Differs: the kernel keeps a copied entry even if a lower level turns out to be empty; we copy only what helps. Where
-    our entry is already there and the rest is mapped too, the kernel lets the access be tried again; we ask on.
+    our entry is already there and the rest is mapped too, the kernel lets the access be tried again; we ask on. Nor is
+    an entry of ours emptied because init_mm's is empty, as x86-32 does.
     """
     if not context.profile.vmalloc_faulting or fault.reserved or fault.from_user or fault.protection:
         return None
-    address, area = fault.address or 0, address_map(context.cpu)
+    address, area = fault.address or 0, context.area
     if not area.vmalloc_start <= address < area.vmalloc_end:
         return None
     master, ours = context.init_mm_walk(address), context.walk(address)
-    if not isinstance(master.end, Mapped) or not ours.entries or ours.entries[0].value & PRESENT:
+    level, shape = context.form.vmalloc_level(context.cpu), context.form.geometry(context.cpu)
+    slot = next((entry for entry in ours.entries if entry.level == level), None)
+    if not isinstance(master.end, Mapped) or slot is None or slot.value & PRESENT:
         return None
-    slot, value = ours.entries[0], master.entries[0].value
+    value = next(entry.value for entry in master.entries if entry.level == level)
     return Answer(
         Resolved("vmalloc entry copied from init_mm"),
-        (WriteEntry(slot.level, slot.physical, value, address),),
+        (WriteEntry(slot.level, slot.physical, value, address, shape.entry_size),),
         because=f"init_mm's {slot.level} entry {slot.index} is {value:#x}, ours is empty",
     )
 
@@ -87,6 +91,6 @@ def bad_kernel_address(fault: Fault, context: Context) -> Answer | None:
 
 DO_KERN_ADDR_FAULT: tuple[Question, ...] = (vmalloc_fault, spurious_kernel_fault, bad_kernel_address)
 """
-Kernel: arch/x86/mm/fault.c do_kern_addr_fault(), v6.1. vmalloc_fault() comes first on x86-64 up to v5.7 only: a profile
-without it does not ask.
+Kernel: arch/x86/mm/fault.c do_kern_addr_fault(), v6.1. vmalloc_fault() comes first on x86-32, and on x86-64 up to v5.7:
+a profile without it does not ask.
 """

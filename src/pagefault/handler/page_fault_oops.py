@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..arch.x86_64 import U64, address_map
 from ..arch.x86_instruction import MAX_INSTRUCTION, addressed
 from ..vocabulary.address import PAGE
 from ..vocabulary.fault import Fault
@@ -23,7 +22,7 @@ def stack_guard_page(fault: Fault, context: Context) -> Answer | None:
     if context.stack is None or fault.user_mode:
         return None
     low, high = context.stack
-    area, address = address_map(context.cpu), fault.address or 0
+    area, address = context.area, fault.address or 0
     if not area.vmalloc_start <= address < area.vmalloc_end or not low - STACK_GUARD <= address < low:
         return None
     return Answer(Oops("stack guard page was hit"), because=f"{address:#x} is just below the stack {low:#x}..{high:#x}")
@@ -52,7 +51,7 @@ def general_protection_oops(fault: Fault, context: Context) -> Answer | None:
     if fault.error_code:
         return Answer(Oops("segment-related general protection fault"))
     operand = gp_operand(fault, context)
-    if operand is None or operand[0] == U64:
+    if operand is None or operand[0] == (1 << context.form.bits) - 1:
         return Answer(Oops("general protection fault"))
     address, size = operand
     hint = "probably for non-canonical address" if non_canonical(address, size, context) else "maybe for address"
@@ -64,7 +63,7 @@ def gp_operand(fault: Fault, context: Context) -> tuple[int, int] | None:
     Address and size of what the instruction that raised a #GP addresses; None if nothing, or if it is unreadable.
     """
     code = context.read_kernel(fault.ip, MAX_INSTRUCTION)
-    return addressed(code, fault.registers) if code else None
+    return addressed(code, fault.registers, context.form.bits) if code else None
 
 
 def non_canonical(address: int, size: int, context: Context) -> bool:
@@ -73,5 +72,5 @@ def non_canonical(address: int, size: int, context: Context) -> bool:
 
     Kernel: arch/x86/kernel/traps.c get_kernel_gp_address() (GP_NON_CANONICAL), v6.1.
     """
-    user_last = address_map(context.cpu).task_size_max + PAGE - 1
-    return address < U64 - user_last and address + size - 1 > user_last
+    form, last = context.form, address + size - 1 & (1 << context.form.bits) - 1
+    return not (form.canonical(address, context.cpu) and form.canonical(last, context.cpu))

@@ -7,7 +7,7 @@ turn until one answers. `BadArea` sends the fault on to the last stage, which al
 
 from __future__ import annotations
 
-from ..arch.x86_64 import TRAP_GP, TRAP_PF, fault_in_kernel_space
+from ..arch.x86 import TRAP_GP, TRAP_PF
 from ..arch.x86_eras import KernelProfile
 from ..errors import Unsupported
 from ..vocabulary.fault import Fault
@@ -26,7 +26,7 @@ def in_kernel_space(fault: Fault, context: Context) -> bool:
 
     Kernel: arch/x86/mm/fault.c handle_page_fault(), fault_in_kernel_space(), v6.1.
     """
-    return fault_in_kernel_space(fault.address or 0, context.cpu)
+    return context.form.fault_in_kernel_space(fault.address or 0, context.cpu)
 
 
 def fixup_exception(fault: Fault, context: Context) -> Answer | None:

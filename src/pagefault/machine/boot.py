@@ -11,14 +11,14 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..arch import x86_64
+from ..arch import x86, x86_64
 from ..arch.architecture import AddressMap
-from ..arch.x86_64 import CpuState
+from ..arch.x86 import CpuState
 from ..errors import Absent, Unsupported
 from ..images.boot_patches import boot_patches
 from ..images.vmlinux import Vmlinux
 from ..memory.ram import FrameAllocator, Ram
-from ..tables.pagetable import TABLE_FLAGS, PageTables
+from ..tables.pagetable import PageTables
 from ..vocabulary.address import PAGE
 from .kernel_memory import KERNEL_RO, KERNEL_ROX, KERNEL_RW, KernelMemory
 
@@ -28,12 +28,12 @@ STRUCT_PAGE = 64
 PREEMPT_ENABLED = 1 << 31
 """An empty preempt count: the top bit is "need_resched", inverted (arch/x86/include/asm/preempt.h, v6.1)."""
 CR4_BITS = {
-    "smep": x86_64.CR4_SMEP,
-    "smap": x86_64.CR4_SMAP,
-    "la57": x86_64.CR4_LA57,
-    "pku": x86_64.CR4_PKE,
-    "pks": x86_64.CR4_PKS,
-    "fsgsbase": x86_64.CR4_FSGSBASE,
+    "smep": x86.CR4_SMEP,
+    "smap": x86.CR4_SMAP,
+    "la57": x86.CR4_LA57,
+    "pku": x86.CR4_PKE,
+    "pks": x86.CR4_PKS,
+    "fsgsbase": x86.CR4_FSGSBASE,
 }
 UNKNOWN_TO_THE_KERNEL = frozenset({"pks"})
 """
@@ -65,7 +65,7 @@ def cpu_state(features: Iterable[str]) -> CpuState:
     cr4 = state.cr4
     for name in features & CR4_BITS.keys():
         cr4 |= CR4_BITS[name]
-    efer = state.efer if "nx" in features else state.efer & ~x86_64.EFER_NXE
+    efer = state.efer if "nx" in features else state.efer & ~x86.EFER_NXE
     return CpuState(cr4=cr4, efer=efer)
 
 
@@ -138,7 +138,7 @@ def preallocate_vmalloc_pages(
     for index in range(area.vmalloc_start >> shift & 511, (area.vmalloc_end - 1 >> shift & 511) + 1):
         frame = frames.take()
         ram.fill(frame, PAGE)
-        ram.write_u64(root + index * 8, frame | TABLE_FLAGS)
+        ram.write_u64(root + index * 8, frame | x86.TABLE_FLAGS)
 
 
 def map_kernel(
@@ -150,11 +150,13 @@ def map_kernel(
         tables.map_range(root, area.kernel_map + physical, physical, length, flags)
     at = 0
     for physical, length, flags in runs:
-        if not flags & x86_64.WRITABLE:
+        if not flags & x86.WRITABLE:
             tables.map_range(root, area.page_offset + at, at, physical - at, KERNEL_RW)
             tables.map_range(root, area.page_offset + physical, physical, length, KERNEL_RO)
             at = physical + length
     tables.map_range(root, area.page_offset + at, at, ram.size - at, KERNEL_RW)
+    if area.vmemmap is None:
+        return
     pages = ram.size // PAGE * STRUCT_PAGE
     tables.map_range(root, area.vmemmap, frames.take_contiguous(pages, LARGE), pages, KERNEL_RW)
 

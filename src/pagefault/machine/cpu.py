@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..arch.x86_64 import CpuState
+from ..arch.x86 import CpuState
 from ..vocabulary.access import Access
 from ..vocabulary.walk import Walk
 

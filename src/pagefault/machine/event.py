@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..arch.x86_64 import CpuState
+from ..arch.x86 import CpuState
 from ..evidence.oops import OopsReport
 from ..handler.decision import Decision
 from ..vocabulary.access import Access

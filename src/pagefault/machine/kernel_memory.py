@@ -4,7 +4,7 @@ The kernel's own allocations: kmalloc in the direct map, vmalloc in its own spac
 
 from __future__ import annotations
 
-from ..arch import x86_64
+from ..arch import x86
 from ..arch.architecture import AddressMap
 from ..errors import BadInput, Unsupported
 from ..memory.ram import FrameAllocator, Ram
@@ -12,9 +12,9 @@ from ..tables.pagetable import PageTables
 from ..vocabulary.address import PAGE, PAGE_MASK
 from ..vocabulary.entry import Entry
 
-KERNEL_RO = x86_64.PRESENT | x86_64.ACCESSED | x86_64.DIRTY | x86_64.GLOBAL | x86_64.EXECUTE_DISABLE
-KERNEL_RW = KERNEL_RO | x86_64.WRITABLE
-KERNEL_ROX = KERNEL_RO & ~x86_64.EXECUTE_DISABLE
+KERNEL_RO = x86.PRESENT | x86.ACCESSED | x86.DIRTY | x86.GLOBAL | x86.EXECUTE_DISABLE
+KERNEL_RW = KERNEL_RO | x86.WRITABLE
+KERNEL_ROX = KERNEL_RO & ~x86.EXECUTE_DISABLE
 """Kernel: arch/x86/include/asm/pgtable_types.h __PAGE_KERNEL, __PAGE_KERNEL_RO, __PAGE_KERNEL_ROX, v6.1."""
 
 
@@ -76,7 +76,7 @@ class KernelMemory:
             raise BadInput("vfree", expected="an address that vmalloc returned", got=f"{address:#x}")
         for page in range(address, address + length, PAGE):
             entry = self.entry(page)
-            self._frames.release(entry.value & x86_64.PHYSICAL_MASK)
+            self._frames.release(entry.value & x86.PHYSICAL_MASK)
             self._ram.write_u64(entry.physical, 0)
 
     def map_pages(self, address: int, data: bytes, length: int, flags: int) -> None:
@@ -94,13 +94,13 @@ class KernelMemory:
         Kernel: arch/x86/mm/pat/set_memory.c set_memory_rw(), set_memory_ro(), v6.1.
         """
         entry = self.entry(address)
-        value = entry.value | x86_64.WRITABLE if writable else entry.value & ~x86_64.WRITABLE
+        value = entry.value | x86.WRITABLE if writable else entry.value & ~x86.WRITABLE
         self._ram.write_u64(entry.physical, value)
 
     def entry(self, address: int) -> Entry:
         """The leaf entry of a mapped kernel address."""
         entry = self._tables.entry(self.root, address)
-        if entry is None or not entry.value & x86_64.PRESENT:
+        if entry is None or not entry.value & x86.PRESENT:
             raise BadInput("kernel address", expected="a mapped one", got=f"{address:#x}")
         return entry
 

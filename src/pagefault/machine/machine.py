@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from ..arch import x86_64
-from ..arch.x86_64 import CpuState
+from ..arch import x86, x86_64
+from ..arch.x86 import CpuState
 from ..arch.x86_eras import KernelProfile, profile
 from ..arch.x86_instruction import MAX_INSTRUCTION
 from ..errors import BadInput, DidNotReturn
@@ -188,7 +188,7 @@ class Machine:
         self.write(rsp, self.return_address.to_bytes(8, "little"))
         given = {name: value & U64 for name, value in zip(x86_64.ARGUMENT_REGISTERS, arguments, strict=False)}
         given |= {name: value & U64 for name, value in registers.items()}
-        eflags = x86_64.EFLAGS_FIXED | x86_64.EFLAGS_IF | (x86_64.EFLAGS_AC if user_access else 0)
+        eflags = x86.EFLAGS_FIXED | x86.EFLAGS_IF | (x86.EFLAGS_AC if user_access else 0)
         self.cpu.enter({**given, "eflags": eflags, "rsp": rsp})
         name = function if isinstance(function, str) else self.symbols.format(function)
         return run_call(self, name, given, start, budget)
@@ -318,5 +318,5 @@ class Machine:
 
 def segment_flags(segment: Segment) -> int:
     """Page flags for a segment's rights."""
-    value = KERNEL_ROX if segment.execute else KERNEL_ROX | x86_64.EXECUTE_DISABLE
-    return value | x86_64.WRITABLE if segment.write else value
+    value = KERNEL_ROX if segment.execute else KERNEL_ROX | x86.EXECUTE_DISABLE
+    return value | x86.WRITABLE if segment.write else value

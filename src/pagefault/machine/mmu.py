@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..arch import x86_64
-from ..arch.x86_64 import CpuState
+from ..arch.architectures import architecture_of
+from ..arch.x86 import CpuState
 from ..memory.ram import Ram
 from ..tables.pagetable import walk
 from ..vocabulary.access import Access, AccessKind
@@ -77,19 +77,19 @@ class Mmu:
         to write is given only to a page whose D bit is set, so that the first write asks again.
         """
         way = self.look(access.address, state)
-        mapped = way.end
-        if not isinstance(mapped, Mapped) or x86_64.violation(mapped, access, state) is not None:
+        mapped, form = way.end, architecture_of(state)
+        if not isinstance(mapped, Mapped) or form.violation(mapped, access, state) is not None:
             return way, None
         held = access.address & PAGE_MASK in self._held
         if not held:
-            for entry, value in x86_64.accessed_dirty(way, access):
-                self._ram.write_u64(entry.physical, value)
+            for entry, value in form.accessed_dirty(way, access, state):
+                self._ram.write_entry(entry.physical, value, form.geometry(state).entry_size)
         frame = mapped.physical & PAGE_MASK
         if frame + PAGE > self._ram.size:
             return way, None
         dirty = mapped.dirty or access.kind is AccessKind.WRITE
         read, write, fetch = (
-            kind is access.kind or x86_64.violation(mapped, replace(access, kind=kind), state) is None
+            kind is access.kind or form.violation(mapped, replace(access, kind=kind), state) is None
             for kind in AccessKind
         )
         return way, Translation(frame, read, write and dirty, fetch)

@@ -12,7 +12,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TextIO
 
-from ..arch import x86_64
+from ..arch import x86, x86_64
+from ..arch.architectures import architecture_of
 from ..errors import Absent, Unsupported
 from ..evidence.oops_report import (
     ControlRegisters,
@@ -33,7 +34,7 @@ from ..evidence.oops_report import (
 from ..evidence.oops_writing import EPILOGUE_SIZE, PROLOGUE_SIZE, write
 from ..tables.frames import Interrupted, Stack, stack_trace
 from ..tables.orc import OrcTable, OrcTables
-from ..tables.pagetable import ENTRIES, read_linear
+from ..tables.pagetable import read_linear
 from ..vocabulary.address import PAGE
 from ..vocabulary.outcome import Oops
 from ..vocabulary.walk import Mapped
@@ -124,7 +125,7 @@ def execute_words(event: FaultEvent) -> str | None:
         return None
     if not end.executable:
         return "nx"
-    return "smep" if event.state.smep and event.before.entries[0].value & x86_64.USER else None
+    return "smep" if event.state.smep and event.before.entries[0].value & x86.USER else None
 
 
 def page_table_words(machine: Machine, event: FaultEvent) -> PageTableWords:
@@ -137,16 +138,19 @@ def page_table_words(machine: Machine, event: FaultEvent) -> PageTableWords:
     address, cpu = event.fault.address or 0, event.state
     entries: list[tuple[str, int]] = []
     table = cpu.root
-    for level in x86_64.geometry(cpu).levels:
-        value = machine.ram.read_u64(table + (address >> level.shift & ENTRIES - 1) * 8)
+    form = architecture_of(cpu)
+    shape = form.geometry(cpu)
+    for level in shape.levels:
+        slot = table + (address >> level.shift & level.entries - 1) * shape.entry_size
+        value = machine.ram.read_entry(slot, shape.entry_size)
         if value is None:
             return PageTableWords(tuple(entries), bad=True)
         entries.append((level.name.upper(), value))
         if level.name == "pgd" and not cpu.la57:
             entries.append(("P4D", value))
-        if not value & x86_64.PRESENT or x86_64.is_leaf(level, value):
+        if not value & x86.PRESENT or form.is_leaf(level, value):
             break
-        table = value & x86_64.PHYSICAL_MASK
+        table = value & x86.PHYSICAL_MASK
     return PageTableWords(tuple(entries))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ..arch import x86_64
+from ..arch import x86
 from ..errors import BadInput
 from ..memory.ram import FrameAllocator, Ram
 from ..tables.address_space import AddressSpace
@@ -102,8 +102,8 @@ class Process:
         for vma in self.mm.vmas.overlapping(start, end):
             self.mm.vmas.replace(vma, *outside(vma, start, end))
             for entry in self._present(max(start, vma.start), min(end, vma.end)):
-                if entry.value & x86_64.PHYSICAL_MASK != self._zero_page:
-                    self._frames.release(entry.value & x86_64.PHYSICAL_MASK)
+                if entry.value & x86.PHYSICAL_MASK != self._zero_page:
+                    self._frames.release(entry.value & x86.PHYSICAL_MASK)
                 self._ram.write_u64(entry.physical, 0)
         self._flush()
 
@@ -146,26 +146,26 @@ class Process:
             if self.mm.vmas.vma_lookup(address) is None:
                 raise BadInput("user address", expected="one inside a mapped area", got=f"{address:#x}")
             entry = self._leaf(address)
-            shared = entry is not None and entry.value & x86_64.PHYSICAL_MASK == self._zero_page
+            shared = entry is not None and entry.value & x86.PHYSICAL_MASK == self._zero_page
             if entry is None or (write and shared):
                 self._fault_in(self, address, write)
                 entry = self._leaf(address)
             if entry is None:
                 raise BadInput("user address", expected="a page that can be brought in", got=f"{address:#x}")
-            pieces.append(((entry.value & x86_64.PHYSICAL_MASK) + address % PAGE, size))
+            pieces.append(((entry.value & x86.PHYSICAL_MASK) + address % PAGE, size))
             address, length = address + size, length - size
         return pieces
 
     def _leaf(self, address: int) -> Entry | None:
         entry = self._tables.entry(self.mm.root, address)
-        return entry if entry and entry.value & (x86_64.PRESENT | PAGE_NONE) else None
+        return entry if entry and entry.value & (x86.PRESENT | PAGE_NONE) else None
 
     def _present(self, start: int, end: int) -> list[Entry]:
         """The entries of the pages that are there. Where a whole table is missing, its reach is passed over at once."""
         found, page = [], start
         while page < end:
             entry, reach = self._tables.leaf_or_reach(self.mm.root, page)
-            if entry is not None and entry.value & (x86_64.PRESENT | PAGE_NONE):
+            if entry is not None and entry.value & (x86.PRESENT | PAGE_NONE):
                 found.append(entry)
             page = (page // reach + 1) * reach
         return found
@@ -209,7 +209,7 @@ def outside(vma: Vma, start: int, end: int) -> list[Vma]:
 
 def protected(value: int, vma: Vma) -> int:
     """A pte's value after mprotect to this area's rights."""
-    value &= ~(x86_64.PRESENT | PAGE_NONE | x86_64.EXECUTE_DISABLE)
-    value |= x86_64.PRESENT if vma.read or vma.write or vma.execute else PAGE_NONE
-    value |= 0 if vma.execute else x86_64.EXECUTE_DISABLE
-    return value if vma.write else value & ~x86_64.WRITABLE
+    value &= ~(x86.PRESENT | PAGE_NONE | x86.EXECUTE_DISABLE)
+    value |= x86.PRESENT if vma.read or vma.write or vma.execute else PAGE_NONE
+    value |= 0 if vma.execute else x86.EXECUTE_DISABLE
+    return value if vma.write else value & ~x86.WRITABLE

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
-from ..arch import x86_64
-from ..arch.x86_64 import CpuState
+from ..arch import x86
+from ..arch.architectures import architecture_of
+from ..arch.x86 import CpuState
 from ..arch.x86_instruction import writes_what_it_reads
 from ..errors import BadInput
 from ..handler import handle_exception
@@ -61,7 +62,7 @@ def run_call(machine: Machine, function: str, arguments: dict[str, int], start: 
         match stop:
             case Reached():
                 end: CallEnd = Returned(machine.cpu.read("rax"))
-            case MemoryFault() | Trapped(vector=x86_64.TRAP_GP):
+            case MemoryFault() | Trapped(vector=x86.TRAP_GP):
                 event = take(machine, stop)
                 if isinstance(event, FaultEvent):
                     repeated = repeated + 1 if last and same_again(last, event) else 0
@@ -127,17 +128,16 @@ def take_fault(machine: Machine, stop: MemoryFault) -> FaultEvent | Stopped:
     """
     One refused access: build the fault the CPU raises, and have it decided.
     """
-    registers = machine.cpu.registers()
-    code = machine.read_code(registers["rip"])
+    form, registers = architecture_of(stop.state), machine.cpu.registers()
+    ip = registers[form.pt_regs["ip"]]
+    code = machine.read_code(ip)
     access = stop.access
-    if access.kind is AccessKind.READ and writes_what_it_reads(code, access.address, registers):
+    if access.kind is AccessKind.READ and writes_what_it_reads(code, access.address, registers, form.bits):
         access = replace(access, kind=AccessKind.WRITE)
-    fault = x86_64.fault(stop.walk, access, stop.state, registers)
+    fault = form.fault(stop.walk, access, stop.state, registers)
     if fault is None:
         physical = getattr(stop.walk.end, "physical", 0)
-        return Stopped(
-            f"{access.address:#x} is mapped to physical {physical:#x}, where there is no RAM", registers["rip"]
-        )
+        return Stopped(f"{access.address:#x} is mapped to physical {physical:#x}, where there is no RAM", ip)
     stale = machine.mmu.holds(access.address)
     if fault.address is not None:
         machine.cpu.write("cr2", fault.address)
@@ -148,7 +148,7 @@ def take_fault(machine: Machine, stop: MemoryFault) -> FaultEvent | Stopped:
 def take_general_protection(machine: Machine, error_code: int) -> FaultEvent:
     """A #GP that the CPU raised over something other than an address: only the exception table can help."""
     registers, state = machine.cpu.registers(), machine.cpu.state()
-    fault = x86_64.general_protection(registers, error_code)
+    fault = architecture_of(state).general_protection(registers, error_code)
     return decide(machine, fault, state, machine.read_code(fault.ip), None, Walk(0, state.root, (), NonCanonical()))
 
 
@@ -197,8 +197,8 @@ def apply(machine: Machine, process: Process, effect: Effect) -> None:
             machine.ram.fill(frame, PAGE)
         case CopyFrame(source=source, frame=frame):
             machine.ram.write(frame, machine.ram.read(source, PAGE) or b"")
-        case WriteEntry(physical=physical, value=value):
-            machine.ram.write_u64(physical, value)
+        case WriteEntry(physical=physical, value=value, size=size):
+            machine.ram.write_entry(physical, value, size)
         case FlushPage():
             machine.cpu.flush()
         case GrowStack(old_start=old, new_start=new):
@@ -225,7 +225,7 @@ def fault_in(machine: Machine, process: Process, address: int, write: bool) -> N
     vma = process.mm.vmas.vma_lookup(address)
     if vma is None:
         raise BadInput("user address", expected="one inside a mapped area", got=f"{address:#x}")
-    wanted = Fault("#PF", x86_64.TRAP_PF, 0, address, 0, {}, user_mode=True, write=write)
+    wanted = Fault("#PF", x86.TRAP_PF, 0, address, 0, {}, user_mode=True, write=write)
     answer = handle_mm_fault(wanted, machine.context(state), process.mm, vma, ())
     if isinstance(answer.outcome, OutOfMemory):
         raise BadInput("user page", expected="a free frame of RAM to put it in", got="none left; boot with more RAM")

@@ -25,8 +25,8 @@ import unicorn
 from unicorn import x86_const as uc_x86
 from unicorn.unicorn_py3.unicorn import uclib
 
-from ..arch import x86_64
-from ..arch.x86_64 import CpuState
+from ..arch import x86, x86_64
+from ..arch.x86 import CpuState
 from ..memory.ram import Ram
 from ..vocabulary.access import Access, AccessKind
 from ..vocabulary.address import PAGE, PAGE_MASK
@@ -192,7 +192,7 @@ class UnicornCpu:
     def state(self) -> CpuState:
         cr0, cr3, cr4, eflags, cs = self._deciding.values()
         fixed = self._fixed
-        pkru = self.read("pkru") if cr4 & x86_64.CR4_PKE else fixed.pkru
+        pkru = self.read("pkru") if cr4 & x86.CR4_PKE else fixed.pkru
         efer = self._uc.msr_read(MSR_EFER)
         return CpuState(cr0, cr3, cr4, efer, eflags, cs & 3, pkru, fixed.pkrs, fixed.maxphyaddr, fixed.pages_1g)
 
@@ -270,5 +270,5 @@ class UnicornCpu:
 
     def _gave_up(self, error: unicorn.UcError) -> Stop:
         if error.errno == unicorn.UC_ERR_INSN_INVALID:
-            return Trapped(x86_64.TRAP_UD, TRAPS[x86_64.TRAP_UD])
+            return Trapped(x86.TRAP_UD, TRAPS[x86.TRAP_UD])
         return Halted(f"the emulator stopped: {error}")

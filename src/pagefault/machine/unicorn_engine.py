@@ -19,7 +19,7 @@ from typing import Any
 import unicorn
 from unicorn import x86_const as uc_x86
 
-from ..arch import x86_64
+from ..arch import x86
 from ..errors import Unsupported
 from ..vocabulary.address import PAGE
 
@@ -115,7 +115,7 @@ def pkru_offset() -> int:
     uc.ctl_set_cpu_model(uc_x86.UC_CPU_X86_ICELAKE_SERVER)
     uc.mem_map(0, PAGE)
     uc.mem_write(0, b"\x0f\x01\xef\x31\xc0")  # wrpkru; xor %eax,%eax
-    uc.reg_write(uc_x86.UC_X86_REG_CR4, x86_64.CR4_PKE)
+    uc.reg_write(uc_x86.UC_X86_REG_CR4, x86.CR4_PKE)
     found = set()
     for value in (0x5A3C_9617, 0xA1C3_69E8):
         uc.reg_write(uc_x86.UC_X86_REG_EAX, value)
@@ -155,7 +155,7 @@ def exception_offsets() -> tuple[int, int]:
         # RAX holds the selector too, but 64 bits of it; the error code is an int, and was something else before.
         codes.append({4 * i for i, word in enumerate(after) if word == selector & ~3} - rax_places(uc, selector))
         was = array("i", before[: saved.size & ~3])
-        vectors.append({4 * i for i, word in enumerate(after) if word == x86_64.TRAP_GP and was[i] == -1})
+        vectors.append({4 * i for i, word in enumerate(after) if word == x86.TRAP_GP and was[i] == -1})
     code, vector = codes[0] & codes[1], vectors[0] & vectors[1]
     if len(code) != 1 or len(vector) != 1:
         why = f"they are not where they can be found in a context of unicorn {unicorn.__version__}"

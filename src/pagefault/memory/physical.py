@@ -14,6 +14,9 @@ class PhysicalMemory(Protocol):
     def read_u64(self, physical: int) -> int | None:
         """The 8-byte little-endian word at an 8-byte-aligned address, or None."""
 
+    def read_entry(self, physical: int, size: int) -> int | None:
+        """The little-endian word of `size` bytes (4 or 8) at an address aligned to it, or None."""
+
 
 class FreeFrames(Protocol):
     """A look at the allocator: which frames would be handed out next. Looking takes nothing."""

@@ -16,7 +16,8 @@ class Ram:
     """
     `size` bytes of zeroed RAM from physical address 0. Pages that nobody touches cost nothing on the host.
 
-    `words` is the same memory as an array of 64-bit words (index: physical address / 8), for the hot paths.
+    `words` is the same memory as an array of 64-bit words (index: physical address / 8), for the hot paths; `words_32`
+    the same in words of 32 bits.
     """
 
     def __init__(self, size: int) -> None:
@@ -28,8 +29,10 @@ class Ram:
         except (OSError, OverflowError, ValueError) as error:
             raise Unsupported(f"{size} bytes of RAM", why=str(error)) from None
         self.words: npt.NDArray[np.uint64] = np.frombuffer(self._map, np.uint64)
+        self.words_32: npt.NDArray[np.uint32] = self.words.view(np.uint32)
         self._bytes = memoryview(self._map)
         self._u64 = self._bytes.cast("Q")
+        self._u32 = self._bytes.cast("I")
 
     @property
     def host_address(self) -> int:
@@ -44,6 +47,11 @@ class Ram:
     def read_u64(self, physical: int) -> int | None:
         return self._u64[physical >> 3] if 0 <= physical <= self.size - 8 else None
 
+    def read_entry(self, physical: int, size: int) -> int | None:
+        if not 0 <= physical <= self.size - size:
+            return None
+        return self._u64[physical >> 3] if size == 8 else self._u32[physical >> 2]
+
     def view(self, physical: int, length: int) -> memoryview:
         """A writable piece of RAM itself, not a copy."""
         self._check(physical, length)
@@ -57,6 +65,14 @@ class Ram:
     def write_u64(self, physical: int, value: int) -> None:
         self._check(physical, 8)
         self._u64[physical >> 3] = value
+
+    def write_entry(self, physical: int, value: int, size: int) -> None:
+        """Set the word of `size` bytes (4 or 8) at an address aligned to it."""
+        self._check(physical, size)
+        if size == 8:
+            self._u64[physical >> 3] = value
+        else:
+            self._u32[physical >> 2] = value
 
     def fill(self, physical: int, length: int, byte: int = 0) -> None:
         self._check(physical, length)

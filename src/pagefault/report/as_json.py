@@ -63,8 +63,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..arch import x86_64
-from ..arch.x86_64 import CpuState
+from ..arch.architectures import architecture_of
+from ..arch.x86 import CpuState
 from ..arch.x86_instruction import decode
 from ..audit.finding import Audit, Finding
 from ..machine.event import CallEnd, CallResult, Died, FaultEvent, Returned
@@ -176,7 +176,7 @@ def access(wanted: Access) -> Json:
 
 def fault_event(event: FaultEvent, symbols: SymbolTable) -> Json:
     """One fault with everything around it."""
-    instruction = decode(event.code)
+    instruction = decode(event.code, architecture_of(event.state).bits)
     decision = event.decision
     return {
         "trap": event.fault.trap,
@@ -225,7 +225,9 @@ def cpu_state(cpu: CpuState) -> Json:
 
 def walk(walked: Walk, cpu: CpuState) -> Json:
     """A walk, every entry with its flags."""
-    entries = [{**record(entry), "flags": list(x86_64.entry_flags(entry, cpu))} for entry in walked.entries]
+    entries = [
+        {**record(entry), "flags": list(architecture_of(cpu).entry_flags(entry, cpu))} for entry in walked.entries
+    ]
     end = {"is": type(walked.end).__name__, **record(walked.end)}
     return {"address": bits(walked.address), "root": bits(walked.root), "entries": entries, "end": end}
 

@@ -11,7 +11,8 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, assert_never
 
-from ..arch.x86_64 import ARGUMENT_REGISTERS, CpuState
+from ..arch.x86 import CpuState
+from ..arch.x86_64 import ARGUMENT_REGISTERS
 from ..machine.event import CallResult, Died, Returned, Stopped
 from ..tables.symbols import SymbolTable
 from .fault_story import Surroundings, fault_story

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from ..arch import x86_64
+from ..arch import x86
+from ..arch.architectures import architecture_of
 from ..arch.x86_instruction import decode
 from ..handler.decision import Step
 from ..machine.event import FaultEvent
@@ -24,12 +25,12 @@ from .place import in_low_half, what_is_at
 
 LABEL, INDENT = 14, 5
 ERROR_BITS = (
-    (x86_64.PF_PROT, "P", "present", "not present"),
-    (x86_64.PF_WRITE, "W", "a write", "no write"),
-    (x86_64.PF_USER, "U", "user", "supervisor"),
-    (x86_64.PF_RSVD, "RSVD", "reserved bit", ""),
-    (x86_64.PF_INSTR, "I", "fetch", ""),
-    (x86_64.PF_PK, "PK", "protection key", ""),
+    (x86.PF_PROT, "P", "present", "not present"),
+    (x86.PF_WRITE, "W", "a write", "no write"),
+    (x86.PF_USER, "U", "user", "supervisor"),
+    (x86.PF_RSVD, "RSVD", "reserved bit", ""),
+    (x86.PF_INSTR, "I", "fetch", ""),
+    (x86.PF_PK, "PK", "protection key", ""),
 )
 """Bit, the manual's name, and what 1 and 0 say. Manual: Intel SDM vol. 3A, 4.7."""
 
@@ -67,7 +68,7 @@ def beside(label: str, lines: Iterable[Line]) -> Iterator[Line]:
 
 def instruction(event: FaultEvent, symbols: SymbolTable) -> Iterator[Line]:
     """The faulting instruction: AT&T text, its bytes, its place."""
-    decoded = decode(event.code)
+    decoded = decode(event.code, architecture_of(event.state).bits)
     if decoded is not None:
         yield (Span(decoded.text, "code"), Span(f"    # {event.code[: decoded.length].hex(' ')}", "quiet"))
     named = f"{symbols.format(event.fault.ip)}, " if symbols.at(event.fault.ip) else ""
@@ -141,7 +142,11 @@ def walk_end(walk: Walk, event: FaultEvent) -> str:
     """How the walk ended, and which permission was lacking if it led to memory."""
     match walk.end:
         case Mapped() as mapped:
-            broken = None if event.access is None else x86_64.violation(mapped, event.access, event.state)
+            broken = (
+                None
+                if event.access is None
+                else architecture_of(event.state).violation(mapped, event.access, event.state)
+            )
             page = f"it maps physical {mapped.physical:#x} ({size_words(mapped.page_size)} page)"
             return f"{page}; refused: {broken.rule}" if broken else f"{page} and permits the access"
         case NotPresent(level=level):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from ..arch import x86_64
-from ..arch.x86_64 import CpuState
+from ..arch.architectures import architecture_of
+from ..arch.x86 import CpuState
 from ..vocabulary.effect import (
     CopyFrame,
     Effect,
@@ -115,7 +115,7 @@ def effect_words(effect: Effect, cpu: CpuState) -> str:
 
 def flags_of(entry: Entry, cpu: CpuState) -> str:
     """An entry's flags, the kernel's names."""
-    return " ".join(x86_64.entry_flags(entry, cpu))
+    return " ".join(architecture_of(cpu).entry_flags(entry, cpu))
 
 
 def register_value(value: int) -> str:

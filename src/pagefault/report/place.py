@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..arch import x86_64
-from ..arch.x86_64 import CpuState
+from ..arch.architectures import architecture_of
+from ..arch.x86 import CpuState
 from ..handler.user_address import describe
 from ..tables.symbols import SymbolTable
 from ..vocabulary.vma import Vma
@@ -20,21 +20,24 @@ def what_is_at(address: int, cpu: CpuState, symbols: SymbolTable, vmas: Sequence
     Kernel: Documentation/x86/x86_64/mm.rst, v6.1; arch/x86/kernel/cpu/common.c arch_cpu_finalize_init(), v6.12, for
     USER_PTR_MAX.
     """
-    area = x86_64.address_map(cpu)
-    if not x86_64.canonical(address, cpu):
-        sign = x86_64.geometry(cpu).sign_bit
+    form = architecture_of(cpu)
+    area = form.address_map(cpu)
+    if not form.canonical(address, cpu):
+        sign = form.geometry(cpu).sign_bit
         return f"not canonical: bits 63 to {sign} of the address differ"
     if address < area.task_size_max:
         return "user space: " + user_place(address, vmas)
     if in_low_half(address, cpu):
         return "the guard page at the end of user space; Linux 6.12 clamps bad user pointers to it (USER_PTR_MAX)"
-    if address & ~0xFFF == x86_64.VSYSCALL:
+    if not form.fault_in_kernel_space(address, cpu):
         return "the vsyscall page"
+    if area.kernel_map == area.page_offset <= address and symbols.at(address):
+        return kernel_image_place(address, area.vmalloc_start, symbols, walk)
     if area.page_offset <= address < area.vmalloc_start:
         return f"the direct map: physical {address - area.page_offset:#x}"
     if area.vmalloc_start <= address < area.vmalloc_end:
         return f"vmalloc space, {address - area.vmalloc_start:#x} above its start"
-    if area.vmemmap <= address < area.vmemmap + (1 << 44):
+    if area.vmemmap is not None and area.vmemmap <= address < area.vmemmap + (1 << 44):
         return "vmemmap: the struct page array"
     if area.kernel_map <= address < area.modules_end:
         return kernel_image_place(address, area.modules_start, symbols, walk)
@@ -43,7 +46,7 @@ def what_is_at(address: int, cpu: CpuState, symbols: SymbolTable, vmas: Sequence
 
 def in_low_half(address: int, cpu: CpuState) -> bool:
     """Is this an address of the low canonical half: of user space, or of the guard page that ends it?"""
-    return address >> x86_64.geometry(cpu).sign_bit == 0
+    return address >> architecture_of(cpu).geometry(cpu).sign_bit == 0
 
 
 def user_place(address: int, vmas: Sequence[Vma]) -> str:

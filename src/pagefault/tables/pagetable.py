@@ -11,22 +11,24 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..arch import x86_64
-from ..arch.architecture import Level
-from ..arch.x86_64 import CpuState
+from ..arch.architecture import Architecture, Level
+from ..arch.architectures import architecture_of
+from ..arch.x86 import (
+    DIRTY,
+    EXECUTE_DISABLE,
+    PAGE_SIZE_BIT,
+    PHYSICAL_MASK,
+    PRESENT,
+    PROTECTION_KEY_SHIFT,
+    USER,
+    WRITABLE,
+    CpuState,
+)
 from ..memory.physical import PhysicalMemory
 from ..memory.ram import Ram
 from ..vocabulary.address import PAGE
 from ..vocabulary.entry import Entry
 from ..vocabulary.walk import Mapped, NonCanonical, NotPresent, Reserved, Unreadable, Walk, WalkEnd
-
-ENTRIES = 512
-TABLE_FLAGS = x86_64.PRESENT | x86_64.WRITABLE | x86_64.USER | x86_64.ACCESSED | x86_64.DIRTY
-"""
-What the kernel puts into an entry that points to a table, its own half included: the leaf decides who may enter.
-
-Kernel: arch/x86/include/asm/pgtable_types.h _PAGE_TABLE; pgalloc.h pmd_populate_kernel(), v6.1.
-"""
 
 
 def walk(memory: PhysicalMemory, root: int, address: int, cpu: CpuState) -> Walk:
@@ -35,39 +37,44 @@ def walk(memory: PhysicalMemory, root: int, address: int, cpu: CpuState) -> Walk
 
     Rights combine over the levels: user and writable need every level's consent, execution needs nobody's veto.
 
-    Manual: Intel SDM vol. 3A, 4.5 (4-level and 5-level paging), 4.6.1 (how rights combine).
+    Manual: Intel SDM vol. 3A, 4.3 to 4.5 (32-bit, PAE, 4-level and 5-level paging), 4.6.1 (how rights combine).
     """
-    if not x86_64.canonical(address, cpu):
+    form = architecture_of(cpu)
+    if not form.canonical(address, cpu):
         return Walk(address, root, (), NonCanonical())
     entries: list[Entry] = []
     user = writable = executable = True
-    table, levels = root, x86_64.geometry(cpu).levels
-    for level in levels:
-        index = address >> level.shift & ENTRIES - 1
-        physical = table + index * 8
-        value = memory.read_u64(physical)
+    shape = form.geometry(cpu)
+    size, table, nxe = shape.entry_size, root, cpu.nxe
+    for level in shape.levels:
+        index = address >> level.shift & (1 << level.index_bits) - 1
+        physical = table + index * size
+        value = memory.read_entry(physical, size)
         if value is None:
             return Walk(address, root, tuple(entries), Unreadable(level.name, physical))
         entries.append(Entry(level.name, physical, index, value))
-        if not value & x86_64.PRESENT:
+        if not value & PRESENT:
             return Walk(address, root, tuple(entries), NotPresent(level.name))
-        if bad := x86_64.reserved_bits(level, value, cpu):
+        if bad := form.reserved_bits(level, value, cpu):
             return Walk(address, root, tuple(entries), Reserved(level.name, bad))
-        user &= bool(value & x86_64.USER)
-        writable &= bool(value & x86_64.WRITABLE)
-        executable &= not (cpu.nxe and value & x86_64.EXECUTE_DISABLE)
-        if x86_64.is_leaf(level, value):
-            return Walk(address, root, tuple(entries), leaf(level, value, address, user, writable, executable))
-        table = value & x86_64.PHYSICAL_MASK
+        if level.has_rights:
+            user &= bool(value & USER)
+            writable &= bool(value & WRITABLE)
+            executable &= not (nxe and value & EXECUTE_DISABLE)
+        if form.is_leaf(level, value):
+            return Walk(address, root, tuple(entries), leaf(form, level, value, address, user, writable, executable))
+        table = value & PHYSICAL_MASK
     raise AssertionError("the last level is a leaf")
 
 
-def leaf(level: Level, value: int, address: int, user: bool, writable: bool, executable: bool) -> WalkEnd:
+def leaf(
+    form: Architecture, level: Level, value: int, address: int, user: bool, writable: bool, executable: bool
+) -> WalkEnd:
     """What a leaf entry maps `address` to."""
     size = 1 << level.shift
-    physical = (value & x86_64.PHYSICAL_MASK & -size) | (address & size - 1)
-    key = value >> x86_64.PROTECTION_KEY_SHIFT & 15
-    return Mapped(physical, size, user, writable, executable, key, bool(value & x86_64.DIRTY))
+    physical = form.page_frame(level, value) | (address & size - 1)
+    key = value >> PROTECTION_KEY_SHIFT & 15
+    return Mapped(physical, size, user, writable, executable, key, bool(value & DIRTY))
 
 
 def read_linear(memory: PhysicalMemory, root: int, address: int, length: int, cpu: CpuState) -> bytes:
@@ -93,43 +100,53 @@ class PageTables:
 
     def __init__(self, ram: Ram, cpu: CpuState, take_frame: Callable[[], int]) -> None:
         self._ram, self._cpu, self._take_frame = ram, cpu, take_frame
-        self.levels = x86_64.geometry(cpu).levels
-        self.supported = x86_64.supported_pte_mask(cpu)
+        self._form = architecture_of(cpu)
+        shape = self._form.geometry(cpu)
+        self.levels, self.entry_size = shape.levels, shape.entry_size
+        self.supported = self._form.supported_pte_mask(cpu)
 
     def entry_slot(self, root: int, address: int, leaf_level: str = "pte") -> int:
         """The physical address of the entry for `address` at `leaf_level`, making the tables above it as needed."""
         table = root
         for level in self.levels:
-            slot = table + (address >> level.shift & ENTRIES - 1) * 8
+            slot = table + (address >> level.shift & level.entries - 1) * self.entry_size
             if level.name == leaf_level:
                 return slot
-            value = self._ram.read_u64(slot) or 0
-            if not value & x86_64.PRESENT:
-                value = self._take_frame() | TABLE_FLAGS
-                self._ram.fill(value & x86_64.PHYSICAL_MASK, PAGE)
-                self._ram.write_u64(slot, value)
-            table = value & x86_64.PHYSICAL_MASK
+            value = self._ram.read_entry(slot, self.entry_size) or 0
+            if not value & PRESENT:
+                value = self._form.table_entry(level, self._take_frame())
+                self._ram.fill(value & PHYSICAL_MASK, PAGE)
+                self._ram.write_entry(slot, value, self.entry_size)
+            table = value & PHYSICAL_MASK
         raise AssertionError(f"no level {leaf_level}")
+
+    def write(self, slot: int, value: int) -> None:
+        """Set the entry at a physical address."""
+        self._ram.write_entry(slot, value, self.entry_size)
 
     def map(self, root: int, address: int, physical: int, flags: int) -> None:
         """Map one 4 KiB page."""
-        self._ram.write_u64(self.entry_slot(root, address), physical | flags & self.supported)
+        self.write(self.entry_slot(root, address), physical | flags & self.supported)
 
     def map_range(self, root: int, address: int, physical: int, length: int, flags: int) -> None:
         """
-        Map `length` bytes (a multiple of the page size), with 2 MiB pages wherever both addresses allow: whole runs of
-        entries of one table are written at once.
+        Map `length` bytes (a multiple of the page size), with the lowest large pages (2 MiB, 4 MiB with two levels)
+        wherever both addresses allow: whole runs of entries of one table are written at once.
         """
         end = address + length
+        pte, pmd = self.levels[-1], self.levels[-2]
+        words = self._ram.words if self.entry_size == 8 else self._ram.words_32
         while address < end:
-            large = not (address | physical) & 0x1FFFFF and end - address >= 0x200000
-            size, name = (0x200000, "pmd") if large else (PAGE, "pte")
-            slot = self.entry_slot(root, address, name)
-            room = (PAGE - slot % PAGE) // 8
+            large = pmd.may_be_leaf and not (address | physical) & (1 << pmd.shift) - 1
+            level = pmd if large and end - address >= 1 << pmd.shift else pte
+            size = 1 << level.shift
+            slot = self.entry_slot(root, address, level.name)
+            room = level.entries - slot % PAGE // self.entry_size
             count = min(room, (end - address) // size)
-            value = physical | flags & self.supported | (x86_64.PAGE_SIZE_BIT if large else 0)
+            value = physical | flags & self.supported | (PAGE_SIZE_BIT if level is pmd else 0)
             run = np.uint64(value) + np.arange(count, dtype=np.uint64) * np.uint64(size)
-            self._ram.words[slot >> 3 : (slot >> 3) + count] = run
+            at = slot // self.entry_size
+            words[at : at + count] = run
             address += count * size
             physical += count * size
 
@@ -146,5 +163,5 @@ class PageTables:
         if not entries:
             return None, PAGE
         reach = 1 << self.levels[len(entries) - 1].shift
-        found = entries[-1].level == "pte" or entries[-1].value & x86_64.PRESENT
+        found = entries[-1].level == "pte" or entries[-1].value & PRESENT
         return (entries[-1] if found else None), reach

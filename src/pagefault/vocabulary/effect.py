@@ -34,12 +34,13 @@ class CopyFrame:
 
 @dataclass(frozen=True, slots=True)
 class WriteEntry:
-    """Set the page-table entry at `physical` (called `level`) to `value`; it mapped `address`."""
+    """Set the page-table entry of `size` bytes at `physical` (called `level`) to `value`; it mapped `address`."""
 
     level: str
     physical: int
     value: int
     address: int
+    size: int = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,14 @@
+"""Which form goes with a CPU's state. The only place that knows them all."""
+
+from __future__ import annotations
+
+from . import x86_32, x86_64
+from .architecture import Architecture
+from .x86 import EFER_LMA, CpuState
+
+
+def architecture_of(cpu: CpuState) -> Architecture:
+    """
+    Manual: Intel SDM vol. 3A, 4.1.1 (EFER.LMA tells 4-level and 5-level paging from 32-bit and PAE paging).
+    """
+    return x86_64 if cpu.efer & EFER_LMA else x86_32
