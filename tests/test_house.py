@@ -40,6 +40,7 @@ WITHOUT_A_TEST_FILE = {
     "images/block_streams.py": "the two formats that no library reads: images/test_compression.py reads both",
     "images/boot_headers.py": "images/test_boot_image.py unwraps every kind of header",
     "images/dump_process.py": "fuzz/test_mutated_specimens.py reads a kdump through it, whole and cut off",
+    "report/extable_json.py": "report/test_as_json.py holds every record to what as_json says of it",
     "images/kernel_image.py": "the contract only: the tests of vmlinux, module, raw_image and core test who keeps it",
     "images/loaded_modules.py": "oracle/test_memory_of_a_kernel.py reads a real kernel's list of modules",
     **dict.fromkeys(

@@ -9,7 +9,7 @@ import pytest
 
 from pagefault.audit.finding import Audit, Finding, Place, Severity
 from pagefault.machine.machine import Machine
-from pagefault.report import as_json
+from pagefault.report import as_json, extable_json
 from pagefault.report.exception_table import TableFacts
 from pagefault.scenes import Played
 from pagefault.survey.described import SourceLine
@@ -168,7 +168,7 @@ ENTRY = entry("f", "<movq {(%rsi)}, %rax", "imm_reg", fields=(("imm", "-14"),), 
 
 
 def test_a_kernel_says_how_it_was_opened_and_its_tables_read() -> None:
-    told = as_json.kernel("vmlinuz", ("bzImage",), [FACTS])
+    told = extable_json.kernel("vmlinuz", ("bzImage",), [FACTS])
     assert told.keys() == documented("kernel")
     assert told["tables"][0].keys() == documented("table")
     assert told["tables"][0]["address"] == "0x1000"
@@ -176,31 +176,31 @@ def test_a_kernel_says_how_it_was_opened_and_its_tables_read() -> None:
 
 
 def test_a_described_entry() -> None:
-    told = json.loads(json.dumps(as_json.described(ENTRY)))
+    told = json.loads(json.dumps(extable_json.described(ENTRY)))
     assert told.keys() == documented("described")
     assert told["instruction"].keys() == told["fixup"].keys() == documented("spot")
     assert [line.keys() for line in told["source"]] == [documented("line")]
     assert told["fields"] == {"imm": "-14"}
     assert told["instruction"]["memory"] == "(%rsi)"
     assert (told["instruction"]["reads"], told["instruction"]["writes"]) == (True, False)
-    bare = as_json.described(entry(None, None, section=None))
+    bare = extable_json.described(entry(None, None, section=None))
     assert {name for name, value in bare["instruction"].items() if value is not None} == {"address"}
 
 
 def test_a_difference() -> None:
     old, new = several("gone", "<movb {(%rsi)}, %al"), [ENTRY]
-    told = as_json.document("extable", old=None, new=None, **as_json.difference(difference(old, new)))
+    told = as_json.document("extable", old=None, new=None, **extable_json.difference(difference(old, new)))
     assert told.keys() == documented("… --diff OLD NEW")
     assert [function.keys() for function in told["functions"]] == [documented("changed")] * 2
     assert [function["function"] for function in told["functions"]] == ["gone", "f"]
     assert (told["functions"][0]["lost_user_access"], told["functions"][1]["gained_user_access"]) == (True, True)
-    assert told["functions"][1]["added"] == [as_json.described(ENTRY)]
+    assert told["functions"][1]["added"] == [extable_json.described(ENTRY)]
     pair = difference([ENTRY], [entry("f", "<movq {(%rsi)}, %rax", module="ext4")])
-    assert [each.keys() for each in as_json.difference(pair)["functions"][0]["retyped"]] == [{"old", "new"}]
+    assert [each.keys() for each in extable_json.difference(pair)["functions"][0]["retyped"]] == [{"old", "new"}]
 
 
 def test_a_summary() -> None:
-    told = as_json.document("extable", **as_json.kernel("", (), []), **as_json.summary(summarize([ENTRY])))
+    told = as_json.document("extable", **extable_json.kernel("", (), []), **extable_json.summary(summarize([ENTRY])))
     assert told.keys() == documented("… --summary")
     assert told["total"].keys() == documented("count")
     assert [each.keys() for each in told["subsystems"]] == [documented("subsystem")]
@@ -209,7 +209,7 @@ def test_a_summary() -> None:
 def test_an_audit() -> None:
     where = Place("vmlinux", None, 0x10, ".text", None, "__ex_table", 3)
     found = Finding("PF001", Severity.ERROR, where, "what", "why")
-    told = json.loads(json.dumps(as_json.audit(Audit("vmlinux", None, (found,), ("order",), (("a", "b"),)))))
+    told = json.loads(json.dumps(extable_json.audit(Audit("vmlinux", None, (found,), ("order",), (("a", "b"),)))))
     assert told.keys() == documented("audit")
     assert told["findings"][0].keys() == documented("finding")
     assert told["findings"][0]["severity"] == "error"

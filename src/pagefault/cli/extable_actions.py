@@ -29,9 +29,9 @@ def list_entries(read: Opened, choice: Choice, output: Output, *, source: bool) 
     shown = wanted[: choice.limit]
     match output.form:
         case "json":
-            from ..report import as_json
+            from ..report import extable_json
 
-            output.json(**first_table(read), **as_json_kernel(read), entries=[as_json.described(e) for e in shown])
+            output.json(**first_table(read), **as_json_kernel(read), entries=[extable_json.described(e) for e in shown])
         case "csv" | "parquet" | "arrow":
             from ..report import columns
 
@@ -77,7 +77,7 @@ def ended(unreadable: Sequence[str], wanted: Sequence[Any], entries: Sequence[De
 
 def as_json_kernel(read: Opened) -> dict[str, Any]:
     """The keys that say what was read."""
-    from ..report.as_json import kernel
+    from ..report.extable_json import kernel
 
     return kernel(read.path, read.how, read.tables)
 
@@ -109,13 +109,13 @@ def search(read: Opened, where: str, output: Output) -> int:
     place = entry.insn if entry else described_place(image, address)
     near = report.neighbours(read.entries, address)
     if output.form == "json":
-        from ..report import as_json
+        from ..report import extable_json
 
         found = {
-            "at": as_json.spot(place),
+            "at": extable_json.spot(place),
             "covered": entry is not None,
-            "entry": as_json.described(entry) if entry else None,
-            "neighbours": [as_json.described(each) for each in near],
+            "entry": extable_json.described(entry) if entry else None,
+            "neighbours": [extable_json.described(each) for each in near],
         }
         output.json(**first_table(read), **as_json_kernel(read), **found)
     else:
@@ -145,9 +145,9 @@ def summarize(read: Opened, choice: Choice, output: Output) -> int:
     counted = count(wanted)
     match output.form:
         case "json":
-            from ..report import as_json
+            from ..report import extable_json
 
-            output.json(**as_json_kernel(read), **as_json.summary(counted))
+            output.json(**as_json_kernel(read), **extable_json.summary(counted))
         case "svg" | "png":
             from ..report.picture import treemap
 
@@ -174,9 +174,9 @@ def compare(old: Opened, new: Opened, choice: Choice, output: Output) -> int:
     found = difference(before, after)
     match output.form:
         case "json":
-            from ..report import as_json
+            from ..report import extable_json
 
-            output.json(old=as_json_kernel(old), new=as_json_kernel(new), **as_json.difference(found))
+            output.json(old=as_json_kernel(old), new=as_json_kernel(new), **extable_json.difference(found))
         case "html":
             from ..report.as_html import difference_page
 
@@ -203,9 +203,9 @@ def audit_image(path: str, beside: Beside, output: Output) -> int:
         audits, unreadable = audited(path, beside, say)
     match output.form:
         case "json":
-            from ..report import as_json
+            from ..report import extable_json
 
-            output.json(image=path, **as_json.audits(audits, unreadable))
+            output.json(image=path, **extable_json.audits(audits, unreadable))
         case "sarif":
             import json
 
