@@ -12,7 +12,9 @@ from pagefault.tables.extable_build import sort_table
 
 for path in map(Path, sys.argv[1:]):
     image = Vmlinux.open(path)
-    _, table = image.extable
+    found = image.section("__ex_table")
+    assert found is not None, f"{path} has no section __ex_table"
+    _, table = found
     with path.open("r+b") as file:
         file.seek(image.file_offset(table))
         file.write(sort_table(bytes(table), DATA))
