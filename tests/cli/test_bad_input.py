@@ -88,7 +88,10 @@ BAD_IMAGES: dict[str, tuple[Maker, str]] = {
     "text": (text, "at offset 0x0: expected an ELF file (7f 45 4c 46), got text"),
     "truncated": (truncated, "got a file that ends at 0x1388 (truncated?)"),
     "truncated-header": (truncated_header, "at offset 0x28: expected an ELF header of 64 bytes"),
-    "wrong-architecture": (wrong_architecture, "at offset 0x12: expected an x86-64 ELF (EM_X86_64), got EM_AARCH64"),
+    "wrong-architecture": (
+        wrong_architecture,
+        "at offset 0x12: expected an x86 ELF (EM_X86_64 or EM_386), got EM_AARCH64",
+    ),
     "without-table": (without_table, "no exception table"),
     "entries-outside": (entries_outside, "outside the image's code"),
     "unknown-type": (unknown_type, "type 99"),

@@ -8,7 +8,8 @@ import pytest
 
 from handler.world import World
 from pagefault.arch import x86
-from pagefault.handler.anonymous import SOFT_DIRTY, SPECIAL, PteFault, do_anonymous_page, own_page
+from pagefault.arch.x86 import SOFT_DIRTY
+from pagefault.handler.anonymous import SPECIAL, PteFault, do_anonymous_page, own_page
 from pagefault.vocabulary.effect import FlushPage, TakeFrame, WriteEntry, ZeroFrame
 from pagefault.vocabulary.outcome import Resolved
 from pagefault.vocabulary.vma import Vma

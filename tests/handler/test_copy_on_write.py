@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from handler.world import World
 from pagefault.arch import x86
-from pagefault.handler.anonymous import SOFT_DIRTY, SPECIAL, PteFault
+from pagefault.arch.x86 import SOFT_DIRTY
+from pagefault.handler.anonymous import SPECIAL, PteFault
 from pagefault.handler.copy_on_write import access_flags, do_wp_page
 from pagefault.vocabulary.effect import CopyFrame, FlushPage, TakeFrame, WriteEntry
 from pagefault.vocabulary.outcome import Resolved

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pagefault import PAGE, Absent, BadInput, Machine, Unsupported
+from pagefault.arch import x86_64
 from pagefault.arch.x86_eras import profile
-from pagefault.machine.boot import cpu_state
 from pagefault.vocabulary.walk import Mapped, NotPresent
 
 
@@ -81,7 +81,7 @@ def test_the_kernel_knows_its_address_bits(machine: Machine) -> None:
     ("features", "names"), [({"smap"}, {"smap"}), ({"smep", "la57"}, {"smep", "la57"}), ({"pku"}, {"pke"})]
 )
 def test_features_set_their_control_bits(features: set[str], names: set[str]) -> None:
-    state = cpu_state(features)
+    state = x86_64.boot_state(frozenset(features), pae=False)
     assert {name for name in ("smap", "smep", "la57", "pke", "nxe") if getattr(state, name)} == names
 
 

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault import PAGE, BadInput, Machine
-from pagefault.machine.process import MMAP_BASE
 from pagefault.vocabulary.walk import Mapped, NotPresent
 
 
@@ -18,7 +17,7 @@ def machine() -> Machine:
 
 def test_mmap_places_from_the_top_down_and_fills_nothing(machine: Machine) -> None:
     first, second = machine.user.mmap(3 * PAGE), machine.user.mmap(PAGE)
-    assert (first, second) == (MMAP_BASE - 3 * PAGE, MMAP_BASE - 4 * PAGE)
+    assert (first, second) == (0x7FFF_F7FF_F000 - 3 * PAGE, 0x7FFF_F7FF_F000 - 4 * PAGE)
     assert isinstance(machine.walk(first).end, NotPresent)
 
 

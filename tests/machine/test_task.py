@@ -47,7 +47,7 @@ def test_each_task_has_a_stack_with_a_guard_page_and_a_pid_of_its_own(machine: M
     assert second.comm == "a name that is "
     for task in (first, second):
         low, high = task.stack
-        assert high - low == THREAD_SIZE
+        assert high - low == THREAD_SIZE[64]
         assert len(machine.walk(low - 1).entries) == 4
         assert machine.walk(low - 1).entries[-1].value == 0
     assert first.stack[1] <= second.stack[0] or second.stack[1] <= first.stack[0]

@@ -129,6 +129,24 @@ class Architecture(Protocol):
     @property
     def kernel_selectors(self) -> Mapping[str, int]: ...
 
+    @property
+    def percpu_base(self) -> str:
+        """The register that leads to the CPU's own area, in kernel code."""
+
+    @property
+    def master_table(self) -> str:
+        """The symbol of init_mm's top-level table."""
+
+    @property
+    def soft_dirty(self) -> int:
+        """The bit of a pte that says: written since the last clear_refs; 0 if there is none."""
+
+    def gdt(self, percpu: int) -> Mapping[int, int]:
+        """The segment descriptors that must be in memory for code to run, by selector."""
+
+    def boot_state(self, features: frozenset[str], *, pae: bool) -> Any:
+        """Control registers as the kernel sets them on a CPU with these features; `pae`: was it built so?"""
+
     def geometry(self, cpu: Any) -> Geometry:
         """The page tables' shape in the CPU's present mode."""
 

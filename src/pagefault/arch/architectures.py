@@ -1,10 +1,13 @@
-"""Which form goes with a CPU's state. The only place that knows them all."""
+"""Which form goes with a CPU's state, and with an image's platform. The only place that knows them all."""
 
 from __future__ import annotations
 
 from . import x86_32, x86_64
 from .architecture import Architecture
 from .x86 import EFER_LMA, CpuState
+
+RUNNABLE: dict[str, Architecture] = {"x86_64": x86_64, "x86_32": x86_32}
+"""The platforms (`platform.Platform.name`) whose code a machine can run, each with its form."""
 
 
 def architecture_of(cpu: CpuState) -> Architecture:

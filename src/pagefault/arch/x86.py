@@ -8,7 +8,7 @@ Manual: Intel SDM vol. 3A, 4.1 to 4.8 and 4.10.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..vocabulary.access import Access, AccessKind
@@ -41,6 +41,9 @@ EFLAGS_FIXED, EFLAGS_IF, EFLAGS_AC = 1 << 1, 1 << 9, 1 << 18
 
 PF_PROT, PF_WRITE, PF_USER, PF_RSVD, PF_INSTR, PF_PK = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5
 """Kernel: arch/x86/include/asm/trap_pf.h enum x86_pf_error_code, v6.1."""
+
+SOFT_DIRTY = 1 << 11
+"""A software bit: written since the last clear_refs. Kernel: pgtable_types.h _PAGE_SOFT_DIRTY, v6.1."""
 
 TRAP_UD, TRAP_GP, TRAP_PF = 6, 13, 14
 
@@ -121,6 +124,13 @@ class CpuState:
         if self.efer & EFER_LMA:
             return self.cr3 & PHYSICAL_MASK
         return self.cr3 & (0xFFFF_FFE0 if self.cr4 & CR4_PAE else 0xFFFF_F000)
+
+
+def with_bits(value: int, bits: Mapping[str, int], features: frozenset[str]) -> int:
+    """A control register with the bits of those features."""
+    for name in features & bits.keys():
+        value |= bits[name]
+    return value
 
 
 def is_leaf(level: Level, value: int) -> bool:

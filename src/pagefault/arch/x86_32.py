@@ -76,6 +76,52 @@ kernel_selectors = {"cs": KERNEL_CS, "ss": KERNEL_DS, "ds": USER_DS, "es": USER_
 violation = x86.violation
 is_leaf = x86.is_leaf
 supported_pte_mask = x86.supported_pte_mask
+percpu_base = "fs_base"
+master_table = "swapper_pg_dir"
+soft_dirty = 0
+"""Kernel: arch/x86/Kconfig HAVE_ARCH_SOFT_DIRTY is of X86_64 only, v6.1."""
+
+
+def segment_descriptor(base: int, access: int, flags: int = 0xC) -> int:
+    """
+    A descriptor of a segment with the highest limit: `access` is bits 47..40, `flags` are bits 55..52 (G, D/B, L, AVL).
+
+    Manual: Intel SDM vol. 3A, 3.4.5 (segment descriptors).
+    """
+    return 0xFFFF | (base & 0xFF_FFFF) << 16 | access << 40 | 0xF << 48 | flags << 52 | (base >> 24 & 0xFF) << 56
+
+
+GDT_ENTRIES = 32
+PERCPU_ACCESS, KERNEL_CODE, KERNEL_DATA, USER_CODE, USER_DATA = 0x92, 0x9A, 0x92, 0xFA, 0xF2
+
+
+def gdt(percpu: int) -> dict[int, int]:
+    """
+    The descriptors that kernel and user code run with, by selector: all flat, but for the per-CPU one.
+
+    Kernel: arch/x86/kernel/cpu/common.c gdt_page; setup_percpu.c setup_percpu_segment(), v6.1.
+    """
+    return {
+        KERNEL_CS: segment_descriptor(0, KERNEL_CODE),
+        KERNEL_DS: segment_descriptor(0, KERNEL_DATA),
+        USER_CS & ~3: segment_descriptor(0, USER_CODE),
+        USER_DS & ~3: segment_descriptor(0, USER_DATA),
+        PERCPU: segment_descriptor(percpu, PERCPU_ACCESS),
+    }
+
+
+CR4_BITS = {"smep": x86.CR4_SMEP, "smap": x86.CR4_SMAP}
+
+
+def boot_state(features: frozenset[str], *, pae: bool) -> CpuState:
+    """
+    Control registers as the kernel sets them on a CPU with these features. Without PAE there is no NX.
+
+    Kernel: arch/x86/kernel/head_32.S (default_entry), v6.1.
+    """
+    state = CpuState()
+    cr4 = state.cr4 if pae else state.cr4 & ~x86.CR4_PAE
+    return CpuState(cr4=x86.with_bits(cr4, CR4_BITS, features), efer=x86.EFER_NXE if pae and "nx" in features else 0)
 
 
 def geometry(cpu: CpuState) -> Geometry:

@@ -49,6 +49,31 @@ kernel_selectors = {"cs": KERNEL_CS, "ss": KERNEL_DS}
 violation = x86.violation
 is_leaf = x86.is_leaf
 supported_pte_mask = x86.supported_pte_mask
+percpu_base = "gs_base"
+master_table = "init_top_pgt"
+soft_dirty = x86.SOFT_DIRTY
+
+
+def gdt(percpu: int) -> dict[int, int]:
+    """None: in 64-bit mode segments have no base or limit, and GS's base is an MSR."""
+    return {}
+
+
+CR4_BITS = {
+    "smep": x86.CR4_SMEP,
+    "smap": x86.CR4_SMAP,
+    "la57": x86.CR4_LA57,
+    "pku": x86.CR4_PKE,
+    "pks": x86.CR4_PKS,
+    "fsgsbase": x86.CR4_FSGSBASE,
+}
+
+
+def boot_state(features: frozenset[str], *, pae: bool) -> CpuState:
+    """Control registers as the kernel sets them on a CPU with these features."""
+    state = CpuState()
+    efer = state.efer if "nx" in features else state.efer & ~x86.EFER_NXE
+    return CpuState(cr4=x86.with_bits(state.cr4, CR4_BITS, features), efer=efer)
 
 
 def geometry(cpu: CpuState) -> Geometry:

@@ -11,11 +11,11 @@ from ..vocabulary.vma import Vma
 from .context import Context
 from .decision import Answer
 
-SPECIAL, SOFT_DIRTY = 1 << 9, 1 << 11
+SPECIAL = 1 << 9
 """
-Software bits: a page without a struct page of its own (the zero page), and written since the last clear_refs.
+A software bit: a page without a struct page of its own (the zero page).
 
-Kernel: arch/x86/include/asm/pgtable_types.h _PAGE_SPECIAL, _PAGE_SOFT_DIRTY, v6.1.
+Kernel: arch/x86/include/asm/pgtable_types.h _PAGE_SPECIAL, v6.1.
 """
 
 
@@ -57,7 +57,7 @@ def own_page(pte: PteFault) -> int:
 
     Kernel: include/linux/mm.h maybe_mkwrite(), v6.1.
     """
-    return pte.frame | page_protection(pte) | write_bit(pte.vma) | x86.DIRTY | SOFT_DIRTY
+    return pte.frame | page_protection(pte) | write_bit(pte.vma) | x86.DIRTY | pte.context.form.soft_dirty
 
 
 def write_bit(vma: Vma) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..arch import x86
 from ..vocabulary.effect import CopyFrame, FlushPage, TakeFrame
 from ..vocabulary.outcome import Resolved
-from .anonymous import SOFT_DIRTY, PteFault, own_page, write_bit
+from .anonymous import PteFault, own_page, write_bit
 from .decision import Answer
 
 
@@ -27,7 +27,7 @@ def do_wp_page(pte: PteFault) -> Answer:
             ),
             because="the page is the shared zero page",
         )
-    value = pte.value | write_bit(pte.vma) | x86.ACCESSED | x86.DIRTY | SOFT_DIRTY
+    value = pte.value | write_bit(pte.vma) | x86.ACCESSED | x86.DIRTY | pte.context.form.soft_dirty
     return Answer(
         Resolved("page reused"),
         (pte.set(value), FlushPage(pte.address)),
@@ -41,7 +41,7 @@ def access_flags(pte: PteFault) -> Answer:
 
     Kernel: mm/memory.c handle_pte_fault() (ptep_set_access_flags(), flush_tlb_fix_spurious_fault()), v6.1.
     """
-    value = pte.value | x86.ACCESSED | (x86.DIRTY | SOFT_DIRTY if pte.write else 0)
+    value = pte.value | x86.ACCESSED | (x86.DIRTY | pte.context.form.soft_dirty if pte.write else 0)
     return Answer(
         Resolved("access flags updated"),
         (pte.set(value), FlushPage(pte.address)),

@@ -136,20 +136,21 @@ def longest_at_site(sites: Addresses, lengths: npt.NDArray[np.uint8]) -> npt.NDA
 
 def apply_61(text: Text, entries: list[Alternative]) -> None:
     """Kernel: apply_alternatives(), v6.1."""
+    bits = text.image.platform.bits
     for entry in entries:
         before = text.read(entry.site, entry.length)
         code = before
         if entry.wanted:
-            other = relocate_61(text.read(entry.other, entry.other_length), entry.other, entry.site)
+            other = relocate_61(text.read(entry.other, entry.other_length), entry.other, entry.site, bits)
             code = other.ljust(entry.length, bytes((NOP,)))
-        code = optimize_nops_61(code)
+        code = optimize_nops_61(code, bits)
         if code != before:
             text.write(entry.site, code)
 
 
 def apply_612(text: Text, entries: list[Alternative]) -> None:
     """Kernel: apply_alternatives() and text_poke_apply_relocation(), v6.12."""
-    target = call_targets(text.image)
+    target, bits = call_targets(text.image), text.image.platform.bits
     for entry in entries:
         before = text.read(entry.site, entry.length)
         code = before
@@ -161,8 +162,8 @@ def apply_612(text: Text, entries: list[Alternative]) -> None:
                     raise BadInput(where, expected="ALT_FLAG_DIRECT_CALL on an indirect call", got=before.hex(" "))
                 function = target(entry.site + 6 + int.from_bytes(before[2:], "little", signed=True))
                 other = b"" if function is None else branch(CALL, entry.other, function)
-            code = relocate_612(other, entry.other, entry.site).ljust(entry.length, bytes((NOP,)))
-        code = optimize_nops_612(code)
+            code = relocate_612(other, entry.other, entry.site, bits).ljust(entry.length, bytes((NOP,)))
+        code = optimize_nops_612(code, bits)
         if code != before:
             text.write(entry.site, code)
 

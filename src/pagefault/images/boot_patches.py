@@ -22,7 +22,7 @@ import numpy as np
 
 from ..errors import BadInput
 from .alternatives import apply_alternatives
-from .code_bytes import CALL, INT3, JMP32, NOPS, RET, branch, nops_61, optimize_nops_61
+from .code_bytes import CALL, INT3, JMP32, NOPS, NOPS_OF, RET, branch, nops_61, optimize_nops_61
 from .text import Addresses, Bytes, Text, signed
 from .vmlinux import Vmlinux
 
@@ -42,6 +42,8 @@ THUNK_SIZE = 32
 """RETPOLINE_THUNK_SIZE. Kernel: arch/x86/include/asm/nospec-branch.h, v6.1 and v6.12."""
 ENDBR64, SEALED = bytes.fromhex("f30f1efa"), bytes.fromhex("660f1f00")
 """The second is gen_endbr_poison(). Kernel: arch/x86/include/asm/ibt.h, v6.12."""
+POINTERS = {8: "<i8", 4: "<u4"}
+"""How numpy reads addresses, by their size: as `text.Addresses` has them."""
 LFENCE = bytes.fromhex("0faee8")
 CS_PREFIX, REX_B = 0x2E, 0x41
 TASK_SIZE_MAX = {False: (1 << 47) - 4096, True: (1 << 56) - 4096}
@@ -130,11 +132,12 @@ def no_ftrace(text: Text) -> None:
     fentry = symbols.get("__fentry__")
     if start is None or stop is None or fentry is None:
         return
-    places = np.frombuffer(text.image.view(start, max(0, stop - start) & ~7), "<i8")
+    size = text.image.platform.pointer
+    places = np.frombuffer(text.image.view(start, max(0, stop - start) & -size), POINTERS[size]).astype(np.int64)
     places = places[places != 0]  # functions that were weak, and replaced
     text.require(places, 5, "__mcount_loc")
     calls = (text.gather(places, 1)[:, 0] == CALL) & (text.targets(places, 1) == signed(fentry))
-    text.scatter(places[calls], NOPS[5])
+    text.scatter(places[calls], NOPS_OF[text.image.platform.bits][5])
 
 
 def apply_paravirt(text: Text) -> None:
@@ -148,20 +151,21 @@ def apply_paravirt(text: Text) -> None:
     if found is None:
         return
     symbols = text.image.symbols
-    rows = np.frombuffer(
-        found[1][: len(found[1]) & ~15], [("site", "<i8"), ("type", "u1"), ("length", "u1"), ("", "V6")]
-    )
-    text.require(rows["site"], rows["length"].astype(np.int64), ".parainstructions")
+    size, bits = text.image.platform.pointer, text.image.platform.bits
+    fields = [("site", POINTERS[size]), ("type", "u1"), ("length", "u1"), ("", f"V{size - 2}")]
+    rows = np.frombuffer(found[1][: len(found[1]) & -2 * size], fields)
+    places = rows["site"].astype(np.int64)
+    text.require(places, rows["length"].astype(np.int64), ".parainstructions")
     count = int(rows["type"].max(initial=0)) + 1
-    functions = np.frombuffer(text.image.read(symbols.find("pv_ops"), 8 * count), "<u8").tolist()
+    functions = np.frombuffer(text.image.read(symbols.find("pv_ops"), size * count), f"<u{size}").tolist()
     nothing = symbols.get("_paravirt_nop")
-    for site, kind, length in zip(*(rows[name].tolist() for name in ("site", "type", "length")), strict=True):
+    for site, kind, length in zip(places.tolist(), rows["type"].tolist(), rows["length"].tolist(), strict=True):
         function = functions[kind] or symbols.find("paravirt_BUG")
         call = b"" if function == nothing else branch(CALL, site, signed(function))
         if len(call) > length:
             where = f"{text.image.path} .parainstructions"
             raise BadInput(where, expected=f"sites of {len(call)} bytes or more", got=str(length))
-        text.write(site, call + nops_61(length - len(call)))
+        text.write(site, call + nops_61(length - len(call), bits))
 
 
 def apply_retpolines(text: Text, features: frozenset[str]) -> None:

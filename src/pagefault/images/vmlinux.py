@@ -15,6 +15,7 @@ import re
 from functools import cached_property
 from pathlib import Path
 
+from ..arch.architectures import RUNNABLE
 from ..arch.platform import ExtraTable, platform_of
 from ..errors import Absent, BadInput, Unsupported
 from ..tables.extable import ExceptionTable
@@ -80,10 +81,11 @@ class Vmlinux:
         """
         The image itself, if a machine can run it.
 
-        Errors: BadInput if it is not an x86-64 executable.
+        Errors: BadInput if it is not an x86 executable.
         """
-        if self.elf.machine != "EM_X86_64":
-            raise BadInput(self.path, offset=0x12, expected="an x86-64 ELF (EM_X86_64)", got=self.elf.machine)
+        if self.platform.name not in RUNNABLE:
+            expected = "an x86 ELF (EM_X86_64 or EM_386)"
+            raise BadInput(self.path, offset=0x12, expected=expected, got=self.elf.machine)
         if self.elf.type != "ET_EXEC":
             raise BadInput(self.path, offset=0x10, expected="an executable, such as vmlinux", got=OTHER_TYPES["ET_DYN"])
         return self

@@ -75,7 +75,7 @@ class Cpu(Protocol):
         """End a run before the instruction at any of these addresses."""
 
     def registers(self) -> dict[str, int]:
-        """Every register by its small name: the general ones, rip, eflags, the segments and their bases, cr0 … cr4."""
+        """Every register by its small name: the general ones, rip (eip), eflags, segments and bases, cr0 … cr4."""
 
     def read(self, name: str) -> int:
         """One register."""
@@ -85,6 +85,12 @@ class Cpu(Protocol):
 
     def write_many(self, values: Mapping[str, int]) -> None:
         """Set several."""
+
+    def enter_kernel_segments(self, gdt: int, percpu: int) -> None:
+        """Load the segment registers that kernel code has, from the descriptor table at `gdt` where they need one."""
+
+    def set_percpu_base(self, percpu: int) -> None:
+        """Set the base of the segment that leads to the CPU's own area, where it is no descriptor's."""
 
     def enter(self, values: Mapping[str, int]) -> None:
         """Set all general registers and eflags at once; what is not named becomes 0."""

@@ -77,7 +77,7 @@ class KernelMemory:
         for page in range(address, address + length, PAGE):
             entry = self.entry(page)
             self._frames.release(entry.value & x86.PHYSICAL_MASK)
-            self._ram.write_u64(entry.physical, 0)
+            self._tables.write(entry.physical, 0)
 
     def map_pages(self, address: int, data: bytes, length: int, flags: int) -> None:
         """Map fresh pages holding `data` (and zeros up to `length`) at `address`: how a module is loaded."""
@@ -95,7 +95,7 @@ class KernelMemory:
         """
         entry = self.entry(address)
         value = entry.value | x86.WRITABLE if writable else entry.value & ~x86.WRITABLE
-        self._ram.write_u64(entry.physical, value)
+        self._tables.write(entry.physical, value)
 
     def entry(self, address: int) -> Entry:
         """The leaf entry of a mapped kernel address."""

@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from ..arch import x86, x86_64
+from ..arch import x86
+from ..arch.architectures import RUNNABLE
 from ..arch.x86 import CpuState
 from ..arch.x86_eras import KernelProfile, profile
 from ..arch.x86_instruction import MAX_INSTRUCTION
@@ -37,6 +38,7 @@ from .cpu import Cpu
 from .event import CallResult, Died, FaultEvent, Returned, Stopped
 from .kernel_memory import KERNEL_ROX
 from .mmu import Mmu
+from .pgd import arch_sync_kernel_mappings, pgd_ctor
 from .process import Process
 from .run import fault_in, run_call
 from .task import Tasks
@@ -47,7 +49,7 @@ DEFAULT_BUDGET = 50_000_000
 """Instructions of one call: a copy of 4 MiB by bytes, ten times over; about a second."""
 ENTRY_FRAME = 256
 """Room at the top of a kernel stack, where a system call's pt_regs would be."""
-U64 = (1 << 64) - 1
+MAX_ARGUMENTS = 6
 REMEMBERED_FAULTS = 4096
 """A machine remembers its latest faults; each call's result has all of its own."""
 
@@ -62,6 +64,7 @@ class Machine:
 
     def __init__(self, booted: Booted, kernel_profile: KernelProfile, features: frozenset[str]) -> None:
         self.booted, self.profile, self.features = booted, kernel_profile, features
+        self.form, self.names = booted.form, booted.form.pt_regs
         self.ram, self.frames, self.tables = booted.ram, booted.frames, booted.tables
         self.memory, self.area = booted.memory, booted.area
         self.symbols: SymbolTable = booted.image.symbols
@@ -71,7 +74,7 @@ class Machine:
         self.return_address = self.area.modules_end - PAGE // 2
         self.memory.map_pages(self.area.modules_end - PAGE, b"\xf4" * PAGE, PAGE, KERNEL_ROX)
         self.cpu: Cpu = UnicornCpu(self.ram, self.mmu, replace(booted.state, cr3=booted.init_mm_root))
-        self.cpu.write_many({"cs": x86_64.KERNEL_CS, "ss": x86_64.KERNEL_DS})
+        self.cpu.enter_kernel_segments(booted.gdt, booted.percpu)
         self.gates = gates(self.symbols)
         self.cpu.stop_at(self.gates)
         self.events: deque[FaultEvent] = deque(maxlen=REMEMBERED_FAULTS)
@@ -99,7 +102,7 @@ class Machine:
         """
         image = kernel if isinstance(kernel, Vmlinux) else Vmlinux.open(kernel or small_kernel())
         image.check_runnable()
-        rules = kernel_profile or profile(image.version)
+        rules = kernel_profile or profile(image.version, RUNNABLE[image.platform.name])
         chosen = frozenset(features)
         booted = boot(image, chosen, ram, preallocate_vmalloc=rules.vmalloc_preallocated)
         return cls(booted, rules, chosen)
@@ -121,13 +124,12 @@ class Machine:
         """
         A new process: its own top-level table, whose kernel half is a copy of init_mm's as it is now.
 
-        Kernel: arch/x86/mm/pgtable.c pgd_alloc(), pgd_ctor(), v6.1.
+        Kernel: arch/x86/mm/pgtable.c pgd_alloc(), v6.1.
         """
         root = self.frames.take()
         # The stack first: its own table must map it under every version's rules, or no fault could be delivered.
         task = self.tasks.new(root, comm)
-        kernel_half = self.ram.read(self.booted.init_mm_root + PAGE // 2, PAGE // 2) or b""
-        self.ram.write(root, bytes(PAGE // 2) + kernel_half)
+        pgd_ctor(self.booted, root)
         process = Process(
             task=task,
             mm=AddressSpace(root),
@@ -159,7 +161,8 @@ class Machine:
         """
         Call a function of the kernel in the current process, and return what it returns (rax).
 
-        Arguments go by the System V convention; `registers` sets others by name, for routines with a convention of
+        Arguments go by the kernel's convention (x86-64: six in registers; x86-32: three, and the rest on the stack),
+        and what returns is in rax (eax); `registers` sets others by name, for routines with a convention of
         their own (`machine.call("__get_user_4", rax=pointer)`). `user_access` calls it inside a user-access window
         (EFLAGS.AC), as the callers of rep_movs_alternative() do. Raises DidNotReturn if it does not return.
         """
@@ -177,19 +180,23 @@ class Machine:
         **registers: int,
     ) -> CallResult:
         """Like `call`, but the whole story: how it ended, whatever that was, with every fault on the way."""
-        if len(arguments) > len(x86_64.ARGUMENT_REGISTERS):
+        names, word, highest = self.names, self.form.bits // 8, (1 << self.form.bits) - 1
+        by_register = self.form.argument_registers
+        if len(arguments) > MAX_ARGUMENTS:
             raise BadInput("arguments", expected="at most 6 (those passed in registers)", got=str(len(arguments)))
         start = self.address_of(function) if isinstance(function, str) else function
-        unknown = registers.keys() - (set(x86_64.GENERAL_REGISTERS) - {"rsp"})
+        unknown = registers.keys() - (set(self.form.general_registers) - {names["sp"]})
         if unknown:
-            raise BadInput("register", expected=", ".join(x86_64.GENERAL_REGISTERS), got=", ".join(sorted(unknown)))
+            expected = ", ".join(self.form.general_registers)
+            raise BadInput("register", expected=expected, got=", ".join(sorted(unknown)))
         self.settle()
-        rsp = self.current.task.stack[1] - ENTRY_FRAME - 8
-        self.write(rsp, self.return_address.to_bytes(8, "little"))
-        given = {name: value & U64 for name, value in zip(x86_64.ARGUMENT_REGISTERS, arguments, strict=False)}
-        given |= {name: value & U64 for name, value in registers.items()}
+        sp = self.current.task.stack[1] - ENTRY_FRAME - word
+        pushed = (self.return_address, *(value & highest for value in arguments[len(by_register) :]))
+        self.write(sp, b"".join(value.to_bytes(word, "little") for value in pushed))
+        given = {name: value & highest for name, value in zip(by_register, arguments, strict=False)}
+        given |= {name: value & highest for name, value in registers.items()}
         eflags = x86.EFLAGS_FIXED | x86.EFLAGS_IF | (x86.EFLAGS_AC if user_access else 0)
-        self.cpu.enter({**given, "eflags": eflags, "rsp": rsp})
+        self.cpu.enter({**given, "eflags": eflags, names["sp"]: sp})
         name = function if isinstance(function, str) else self.symbols.format(function)
         return run_call(self, name, given, start, budget)
 
@@ -199,8 +206,8 @@ class Machine:
         state, wanted = self.cpu.state(), self.booted.state
         if (state.cr0, state.cr3, state.cr4, state.cpl) != (wanted.cr0, self.current.mm.root, wanted.cr4, 0):
             self.cpu.write_many({"cr0": wanted.cr0, "cr3": self.current.mm.root, "cr4": wanted.cr4})
-            self.cpu.write_many({"cs": x86_64.KERNEL_CS, "ss": x86_64.KERNEL_DS})
-        self.cpu.write("gs_base", self.booted.percpu)
+            self.cpu.enter_kernel_segments(self.booted.gdt, self.booted.percpu)
+        self.cpu.set_percpu_base(self.booted.percpu)
 
     def address_of(self, name: str) -> int:
         """The address of a kernel symbol; asked again and again for the same few functions."""
@@ -263,9 +270,19 @@ class Machine:
         self.write(address, content)
         return address
 
-    def vmalloc(self, size: int, *, start: int | None = None) -> int:
-        """Kernel memory in vmalloc space, written to the master table only; a guard page follows it."""
-        return self.memory.vmalloc(size, start=start)
+    def vmalloc(self, size: int, *, start: int | None = None, sync: bool = True) -> int:
+        """
+        Kernel memory in vmalloc space, written to the master table; a guard page follows it. Versions that have
+        arch_sync_kernel_mappings() write it to every process's table too; `sync=False` leaves that out, as it is
+        for as long as another CPU is between the two.
+
+        Kernel: mm/vmalloc.c vmap_range_noflush(), v6.1.
+        """
+        address = self.memory.vmalloc(size, start=start)
+        if self.profile.vmalloc_synced and sync:
+            roots = [process.mm.root for process in self.processes]
+            arch_sync_kernel_mappings(self.booted, roots, address, address + size)
+        return address
 
     def vfree(self, address: int) -> None:
         """Give a vmalloc area back, and flush what the CPU still holds of it."""

@@ -14,9 +14,10 @@ from ..vocabulary.address import PAGE, PAGE_MASK
 from ..vocabulary.entry import Entry
 from ..vocabulary.vma import Vma
 
-MMAP_BASE = 0x7FFF_F7FF_F000
-"""The first mmap ends here with randomisation off (Kernel: arch/x86/mm/mmap.c mmap_base(), v6.1)."""
-STACK_TOP = 0x7FFF_FFFF_F000
+DEFAULT_MAP_WINDOW = (1 << 47) - PAGE
+"""Five levels give no more to whom does not ask (Kernel: arch/x86/include/asm/page_64_types.h, v6.1)."""
+MMAP_GAP = 128 << 20
+"""Room for the stack (Kernel: arch/x86/mm/mmap.c mmap_base() SIZE_128M, v6.1)."""
 PAGE_NONE = 1 << 8
 """A present page of a PROT_NONE area (Kernel: arch/x86/include/asm/pgtable_types.h _PAGE_PROTNONE, v6.1)."""
 
@@ -55,6 +56,16 @@ class Process:
         self._ram, self._frames, self._tables = ram, frames, tables
         self._fault_in, self._flush, self._zero_page = fault_in, flush, zero_page
         self._task_size_max = task_size_max
+
+    @property
+    def stack_top(self) -> int:
+        """Where a stack ends (Kernel: arch/x86/include/asm/processor.h STACK_TOP, v6.1)."""
+        return min(self._task_size_max, DEFAULT_MAP_WINDOW)
+
+    @property
+    def mmap_base(self) -> int:
+        """The first mmap ends here with randomisation off (Kernel: arch/x86/mm/mmap.c mmap_base(), v6.1)."""
+        return self.stack_top - MMAP_GAP
 
     def mmap(
         self,
@@ -104,7 +115,7 @@ class Process:
             for entry in self._present(max(start, vma.start), min(end, vma.end)):
                 if entry.value & x86.PHYSICAL_MASK != self._zero_page:
                     self._frames.release(entry.value & x86.PHYSICAL_MASK)
-                self._ram.write_u64(entry.physical, 0)
+                self._tables.write(entry.physical, 0)
         self._flush()
 
     def mprotect(self, address: int, length: int, protection: str) -> None:
@@ -124,7 +135,7 @@ class Process:
             changed = with_rights(replace(vma, start=max(start, vma.start), end=min(end, vma.end)), protection)
             self.mm.vmas.replace(vma, *outside(vma, start, end), changed)
             for entry in self._present(changed.start, changed.end):
-                self._ram.write_u64(entry.physical, protected(entry.value, changed) & self._tables.supported)
+                self._tables.write(entry.physical, protected(entry.value, changed) & self._tables.supported)
         self._flush()
 
     def read(self, address: int, length: int) -> bytes:
@@ -172,7 +183,7 @@ class Process:
 
     def _place(self, length: int) -> int:
         """The highest free range below the mmap base that is large enough."""
-        end = MMAP_BASE
+        end = self.mmap_base
         for vma in reversed(list(self.mm.vmas)):
             if vma.end <= end - length:
                 break

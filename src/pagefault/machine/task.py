@@ -8,7 +8,6 @@ pagefault_disabled and no mm that its code could see.
 
 from __future__ import annotations
 
-from ..arch.x86_64 import U64
 from ..errors import Absent
 from ..images.vmlinux import Vmlinux
 from ..memory.ram import Ram
@@ -16,8 +15,8 @@ from ..vocabulary.address import PAGE
 from .boot import PREEMPT_ENABLED, Booted
 from .process import Task
 
-THREAD_SIZE = 4 * PAGE
-"""Kernel: arch/x86/include/asm/page_64_types.h THREAD_SIZE without KASAN, v6.1."""
+THREAD_SIZE = {64: 4 * PAGE, 32: 2 * PAGE}
+"""Kernel: arch/x86/include/asm/page_64_types.h (without KASAN), page_32_types.h THREAD_SIZE, v6.1."""
 STACK_END_MAGIC = 0x57AC6E9D
 """Kernel: include/uapi/linux/magic.h STACK_END_MAGIC, v6.1."""
 
@@ -29,6 +28,7 @@ class Tasks:
         self._booted = booted
         self._image: Vmlinux = booted.image
         self._ram: Ram = booted.ram
+        self._word, self._mask = booted.form.bits // 8, (1 << booted.form.bits) - 1
         self._fields = {name: self._offset("task_struct", name) for name in FIELDS}
         self._current = self._per_cpu("current_task", "current_task")
         self._preempt_count = self._per_cpu("__preempt_count", "preempt_count")
@@ -36,19 +36,22 @@ class Tasks:
         self._pids = 0
 
     def new(self, root: int, comm: str) -> Task:
-        """A task with a kernel stack of its own in vmalloc space, and an mm whose pgd is `root`."""
-        memory = self._booted.memory
-        low = memory.vmalloc(THREAD_SIZE)
-        self._write(low, STACK_END_MAGIC.to_bytes(8, "little"))
+        """
+        A task with a kernel stack of its own, and an mm whose pgd is `root`. The stack is in vmalloc space on x86-64
+        only (Kernel: arch/x86/Kconfig HAVE_ARCH_VMAP_STACK, v6.1).
+        """
+        memory, size = self._booted.memory, THREAD_SIZE[self._booted.form.bits]
+        low = memory.vmalloc(size) if self._booted.form.bits == 64 else memory.kmalloc(size)
+        self._write(low, STACK_END_MAGIC.to_bytes(self._word, "little"))
         self._pids += 1
         address = self._copy_of_init_task()
         mm = memory.kmalloc(self._size("mm_struct", 4096))
-        task = Task(address, mm, (low, low + THREAD_SIZE), comm[:15], self._pids)
+        task = Task(address, mm, (low, low + size), comm[:15], self._pids)
         pgd = self._offset("mm_struct", "pgd")
         if pgd is not None:
-            self._write(mm + pgd, (self._booted.area.page_offset + root).to_bytes(8, "little"))
+            self._write(mm + pgd, (self._booted.area.page_offset + root).to_bytes(self._word, "little"))
         for name, value in (("stack", low), ("mm", mm), ("active_mm", mm)):
-            self._set(task, name, value, 8)
+            self._set(task, name, value, self._word)
         self._set(task, "pid", task.pid, 4)
         self._set(task, "tgid", task.pid, 4)
         if (offset := self._fields["comm"]) is not None:
@@ -58,9 +61,9 @@ class Tasks:
     def make_current(self, task: Task) -> None:
         """Let the kernel's code find this task, at rest: faults enabled, preemption enabled."""
         if self._current is not None:
-            self._ram.write_u64(self._current, task.address)
+            self._ram.write_entry(self._current, task.address, self._word)
         if self._loaded_mm is not None:
-            self._ram.write_u64(self._loaded_mm, task.mm)
+            self._ram.write_entry(self._loaded_mm, task.mm, self._word)
         self._set(task, "pagefault_disabled", 0, 4)
         if self._preempt_count is not None:
             self._ram.write(self._preempt_count, PREEMPT_ENABLED.to_bytes(4, "little"))
@@ -100,14 +103,14 @@ class Tasks:
         address = self._image.symbols.get(symbol)
         if address is None:
             return self._member_of("pcpu_hot", "pcpu_hot", member)
-        return self._physical(self._booted.percpu + address & U64)
+        return self._physical(self._booted.percpu + address & self._mask)
 
     def _member_of(self, symbol: str, structure: str, member: str) -> int | None:
         """The physical address of a member of a per-CPU structure; None if this kernel has no such thing."""
         address, offset = self._image.symbols.get(symbol), self._offset(structure, member)
         if address is None or offset is None:
             return None
-        return self._physical(self._booted.percpu + address + offset & U64)
+        return self._physical(self._booted.percpu + address + offset & self._mask)
 
     def _offset(self, structure: str, member: str) -> int | None:
         try:

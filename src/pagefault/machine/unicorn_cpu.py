@@ -25,7 +25,8 @@ import unicorn
 from unicorn import x86_const as uc_x86
 from unicorn.unicorn_py3.unicorn import uclib
 
-from ..arch import x86, x86_64
+from ..arch import x86, x86_32, x86_64
+from ..arch.architectures import architecture_of
 from ..arch.x86 import CpuState
 from ..memory.ram import Ram
 from ..vocabulary.access import Access, AccessKind
@@ -41,13 +42,21 @@ KINDS = {
     unicorn.UC_MEM_FETCH: AccessKind.FETCH,
 }
 SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs")
-REGISTERS = (
-    *x86_64.GENERAL_REGISTERS,
-    *("rip", "eflags", "fs_base", "gs_base", "cr0", "cr2", "cr3", "cr4"),
-    *SEGMENTS,
-)
-NUMBERS = {name: getattr(uc_x86, f"UC_X86_REG_{name.upper()}") for name in REGISTERS}
-NUMBERS["eflags"] = uc_x86.UC_X86_REG_RFLAGS
+BASES = ("fs_base", "gs_base")
+CONTROL = ("cr0", "cr2", "cr3", "cr4")
+REGISTERS = {
+    64: (*x86_64.GENERAL_REGISTERS, "rip", "eflags", *BASES, *CONTROL, *SEGMENTS),
+    32: (*x86_32.GENERAL_REGISTERS, "eip", "eflags", *CONTROL, *SEGMENTS),
+}
+"""By width. In 32-bit mode Unicorn has no bases: they are the descriptors'."""
+NUMBERS = {
+    bits: {name: getattr(uc_x86, f"UC_X86_REG_{name.upper()}") for name in names} for bits, names in REGISTERS.items()
+}
+NUMBERS[64]["eflags"] = uc_x86.UC_X86_REG_RFLAGS
+MODES = {64: unicorn.UC_MODE_64, 32: unicorn.UC_MODE_32}
+VECTORS = {64: 16, 32: 8}
+"""How many XMM registers there are."""
+GDT_LIMIT = 8 * x86_32.GDT_ENTRIES - 1
 MSR_EFER = 0xC000_0080
 SLICE = 20_000_000
 """Instructions between two looks for an interrupt: a third of a second."""
@@ -77,11 +86,11 @@ class RegisterBatch:
     Reads or writes a fixed set of registers in one call, by buffers made once: this is on the path of every fault.
     """
 
-    def __init__(self, handle: Any, names: tuple[str, ...]) -> None:
+    def __init__(self, handle: Any, names: tuple[str, ...], numbers: Mapping[str, int]) -> None:
         self._handle, self._names = handle, names
         count = len(names)
         self._count = ctypes.c_int(count)
-        self._numbers = (ctypes.c_int * count)(*(NUMBERS[name] for name in names))
+        self._numbers = (ctypes.c_int * count)(*(numbers[name] for name in names))
         self._values = (ctypes.c_uint64 * count)()
         size, base = ctypes.sizeof(ctypes.c_uint64), ctypes.addressof(self._values)
         self._pointers = (ctypes.c_void_p * count)(*(base + size * index for index in range(count)))
@@ -103,17 +112,20 @@ class RegisterBatch:
 
 
 class UnicornCpu:
-    """One x86-64 CPU in long mode over `ram`, translating through `mmu`."""
+    """One x86 CPU over `ram`, translating through `mmu`: in long mode or in 32-bit mode, as `state` says."""
 
     def __init__(self, ram: Ram, mmu: Mmu, state: CpuState) -> None:
         self._mmu, self._ram = mmu, ram
-        self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+        self._form = architecture_of(state)
+        self._ip, self._numbers = self._form.pt_regs["ip"], NUMBERS[self._form.bits]
+        self._bases: dict[str, int] = {}
+        self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, MODES[self._form.bits])
         self._uc.ctl_set_cpu_model(uc_x86.UC_CPU_X86_ICELAKE_SERVER)
         self._uc.ctl_set_tlb_mode(unicorn.UC_TLB_VIRTUAL)
         self._uc.mem_map_ptr(0, ram.size, unicorn.UC_PROT_ALL, ram.host_address)
-        self._all = RegisterBatch(self._uc._uch, REGISTERS)
-        self._entry = RegisterBatch(self._uc._uch, (*x86_64.GENERAL_REGISTERS, "eflags"))
-        self._deciding = RegisterBatch(self._uc._uch, FETCH_STATE)
+        self._all = RegisterBatch(self._uc._uch, REGISTERS[self._form.bits], self._numbers)
+        self._entry = RegisterBatch(self._uc._uch, (*self._form.general_registers, "eflags"), self._numbers)
+        self._deciding = RegisterBatch(self._uc._uch, FETCH_STATE, self._numbers)
         self._fixed = state
         self._notes = EngineNotes(self._uc)
         self.executed = 0
@@ -137,7 +149,7 @@ class UnicornCpu:
             self.executed += min(self._notes.executed, count)
             if not isinstance(stop, OutOfBudget):
                 return stop
-            start = self.read("rip")
+            start = self.read(self._ip)
         return OutOfBudget(budget)
 
     def _run_slice(self, start: int, until: int, count: int) -> Stop:
@@ -152,7 +164,7 @@ class UnicornCpu:
             return replace(self._trapped, error_code=land(self._uc))
         if self._trapped is not None:
             return self._trapped
-        if self.read("rip") == until:
+        if self.read(self._ip) == until:
             return Reached()
         return OutOfBudget(count) if self._notes.executed > count else Halted("the CPU executed HLT")
 
@@ -161,13 +173,15 @@ class UnicornCpu:
             self._uc.hook_add(unicorn.UC_HOOK_CODE, self._arrive, begin=address, end=address)
 
     def registers(self) -> dict[str, int]:
-        return self._all.read()
+        values = self._all.read()
+        values.update(self._bases)
+        return values
 
     def read(self, name: str) -> int:
         if name == "pkru":
             saved = self._uc.context_save()
             return pkru_in(saved).value
-        return int(self._uc.reg_read(NUMBERS[name]))
+        return int(self._uc.reg_read(self._numbers[name]))
 
     def write(self, name: str, value: int) -> None:
         if name == "pkru":
@@ -178,7 +192,7 @@ class UnicornCpu:
             # IA32_PKRS is newer than the emulated CPU: only we know of it, and only we can set it.
             self._fixed = replace(self._fixed, pkrs=value)
         else:
-            self._uc.reg_write(NUMBERS[name], value)
+            self._uc.reg_write(self._numbers[name], value)
         if name in ("cr0", "cr3", "cr4", "pkru", "pkrs"):
             self.flush()
 
@@ -188,6 +202,17 @@ class UnicornCpu:
 
     def enter(self, values: Mapping[str, int]) -> None:
         self._entry.write(values)
+
+    def enter_kernel_segments(self, gdt: int, percpu: int) -> None:
+        if self._form.gdt(percpu):
+            self._uc.reg_write(uc_x86.UC_X86_REG_GDTR, (0, gdt, GDT_LIMIT, 0))
+            self._bases = dict.fromkeys(BASES, 0) | {self._form.percpu_base: percpu}
+        self.write_many(self._form.kernel_selectors)
+        self.set_percpu_base(percpu)
+
+    def set_percpu_base(self, percpu: int) -> None:
+        if not self._bases:
+            self._uc.reg_write(self._numbers[self._form.percpu_base], percpu)
 
     def state(self) -> CpuState:
         cr0, cr3, cr4, eflags, cs = self._deciding.values()
@@ -208,7 +233,7 @@ class UnicornCpu:
         self._uc.reg_write(uc_x86.UC_X86_REG_FPSW, 0)
         self._uc.reg_write(uc_x86.UC_X86_REG_FPTAG, 0xFFFF)
         self._uc.reg_write(uc_x86.UC_X86_REG_MXCSR, 0x1F80)
-        for index in range(16):
+        for index in range(VECTORS[self._form.bits]):
             self._uc.reg_write(uc_x86.UC_X86_REG_XMM0 + index, 0)
 
     def _fill(self, _uc: Any, address: int, kind: int, result: Any, _data: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..machine.process import STACK_TOP
 from ..vocabulary.address import PAGE
 from .stage import Stage, scene
 
@@ -30,12 +29,14 @@ def stack_growth(stage: Stage) -> None:
     The area ends above the address, but it is a stack and may grow down to it, up to its limit (RLIMIT_STACK, 8 MiB)
     and with a gap to its neighbour. Below the limit it is a bad pointer like any other.
     """
-    stage.user.mmap(2 * PAGE, address=STACK_TOP - 2 * PAGE, grows_down=True, populate=True, name="[stack]")
+    stage.user.mmap(2 * PAGE, address=stage.user.stack_top - 2 * PAGE, grows_down=True, populate=True, name="[stack]")
     src = stage.machine.kmalloc(64, b"argv[0]")
-    stage.call("64 bytes, ten pages below the stack's start", "_copy_to_user", STACK_TOP - 12 * PAGE, src, 64)
-    stack = stage.user.mm.vmas.vma_lookup(STACK_TOP - PAGE)
+    stage.call(
+        "64 bytes, ten pages below the stack's start", "_copy_to_user", stage.user.stack_top - 12 * PAGE, src, 64
+    )
+    stack = stage.user.mm.vmas.vma_lookup(stage.user.stack_top - PAGE)
     stage.after(f"The stack's area now starts at {stack.start:#x}." if stack else "The stack is gone.")
-    stage.call("64 bytes, 9 MiB below its top", "_copy_to_user", STACK_TOP - (9 << 20), src, 64)
+    stage.call("64 bytes, 9 MiB below its top", "_copy_to_user", stage.user.stack_top - (9 << 20), src, 64)
 
 
 @scene("spurious", "A permission was widened, and a TLB did not hear of it", NOTHING_WRONG)
