@@ -25,7 +25,7 @@ WITHOUT_A_TEST_FILE = {
     "arch/architectures.py": "arch/test_x86_32.py asks it for every mode",
     "arch/x86.py": "the rules of both modes: arch/test_x86_64.py and arch/test_x86_32.py test them in each",
     "machine/cpu.py": "the contract only: machine/test_unicorn_cpu.py tests who keeps it",
-    "machine/pgd.py": "machine/test_process.py: a process's first table starts with it",
+    "machine/pgd.py": "machine/test_vmalloc_32.py: a process's first table, and who writes to it later",
     "memory/physical.py": "the contract only: memory/test_ram.py tests who keeps it",
     **dict.fromkeys(
         [
