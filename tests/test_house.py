@@ -52,6 +52,7 @@ WITHOUT_A_TEST_FILE = {
         ("scenes/bugs.py", "scenes/good_faults.py", "scenes/prepared.py", "scenes/stage.py", "scenes/user_pointers.py"),
         "scenes/test_scenes.py plays every scene on three kernels",
     ),
+    "scenes/x86_32.py": "scenes/test_scenes_32.py plays every scene on two kernels",
     "scenes/vmalloc.py": "scenes/test_scenes.py plays every scene on three kernels",
 }
 """Modules with functions and no tests/…/test_NAME.py, each with the reason."""

@@ -54,6 +54,9 @@ def test_registers_are_all_there_and_signed() -> None:
     table = registers(values | {"rax": (1 << 64) - 14})
     assert table.rows[0] == ("rax", "0xfffffffffffffff2", "-14")
     assert len(table.rows) == 16
+    table = registers(dict.fromkeys("eax ebx ecx edx esi edi ebp esp".split(), (1 << 32) - 14))
+    assert table.rows[0] == ("eax", "0xfffffff2", "-14")
+    assert len(table.rows) == 8
 
 
 def test_memory_is_listed_with_its_end() -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from . import x86_32, x86_64
 from .architecture import Architecture
 from .x86 import EFER_LMA, CpuState
 
 RUNNABLE: dict[str, Architecture] = {"x86_64": x86_64, "x86_32": x86_32}
 """The platforms (`platform.Platform.name`) whose code a machine can run, each with its form."""
+
+
+def architecture_with(registers: Container[str]) -> Architecture:
+    """The form whose registers these are: by the name of the first general one."""
+    return next(form for form in RUNNABLE.values() if form.pt_regs["ax"] in registers)
 
 
 def architecture_of(cpu: CpuState) -> Architecture:

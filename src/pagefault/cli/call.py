@@ -129,8 +129,7 @@ def version(text: str) -> tuple[int, int]:
 
 def given(arguments: tuple[str, ...], machine: Machine, regions: dict[str, Region]) -> tuple[list[int], dict[str, int]]:
     """The arguments' values in order, and the registers set by name."""
-    from ..arch.x86_64 import GENERAL_REGISTERS
-
+    general = machine.form.general_registers
     values: list[int] = []
     registers: dict[str, int] = {}
     for text in arguments:
@@ -140,8 +139,8 @@ def given(arguments: tuple[str, ...], machine: Machine, regions: dict[str, Regio
             raise BadInput(f"option {text}", expected="one that `pagefault call --help` lists", got="an unknown one")
         name, equals, value = text.rpartition("=")
         number = place(value, regions, machine.symbols.find, f"argument {len(values) + len(registers) + 1}")
-        if equals and name not in GENERAL_REGISTERS:
-            raise BadInput("register", expected=", ".join(GENERAL_REGISTERS), got=repr(name))
+        if equals and name not in general:
+            raise BadInput("register", expected=", ".join(general), got=repr(name))
         if equals:
             registers[name] = number
         else:

@@ -46,17 +46,20 @@ def run(
     Exit status: 0 if every scene was played (what a scene shows may well be an oops), 1 if this kernel cannot play one
     of them, 2 for bad input.
     """
-    from ..scenes import SCENES, Theatre
+    from ..scenes import BOOKS, SCENES, Theatre
 
-    wanted = [scene_named(name, SCENES) for name in names] or list(SCENES.values())
     if listing:
-        list_scenes(wanted, as_json)
+        list_scenes([scene_named(name, SCENES) for name in names] or list(SCENES.values()), as_json)
         return 0
+    if kernel in (None, "small"):
+        for name in names:
+            scene_named(name, SCENES)
     theatre = Theatre(
         None if kernel == "small" else kernel, **({} if features is None else {"features": feature_list(features)})
     )
     with working(f"booting {kernel or 'the small kernel'}"):
-        theatre.machine()
+        book = BOOKS[theatre.machine().form.name]
+    wanted = [scene_named(name, book) for name in names] or list(book.values())
     return play_as_json(theatre, wanted) if as_json else play_and_tell(theatre, wanted, only_table)
 
 

@@ -63,7 +63,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from ..arch.architectures import architecture_of
+from ..arch.architectures import architecture_of, architecture_with
 from ..arch.x86 import CpuState
 from ..arch.x86_instruction import decode
 from ..machine.event import CallEnd, CallResult, Died, FaultEvent, Returned
@@ -149,7 +149,7 @@ def call_end(end: CallEnd, symbols: SymbolTable) -> Json:
 
 def result_value(result: CallResult) -> Json:
     """What came back, in the register that the function uses."""
-    register = result_register(result.function)
+    register = result_register(result.function, architecture_with(result.registers))
     value = result.registers[register]
     said = meaning(result.function, value, result.arguments)
     return {"register": register, "value": bits(value), "number": number(value), "meaning": said or None}

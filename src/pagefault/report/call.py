@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from ..arch.x86_64 import GENERAL_REGISTERS
+from ..arch.architectures import architecture_with
 from ..machine.event import CallResult
 from ..tables.symbols import SymbolTable
 from ..vocabulary.effect import Warn
@@ -52,7 +52,8 @@ def faults(result: CallResult, symbols: SymbolTable) -> Table:
 
 def registers(values: dict[str, int]) -> Table:
     """The general registers after the call."""
-    rows = [(name, f"{values[name]:#x}", str(signed(values[name]))) for name in GENERAL_REGISTERS]
+    form = architecture_with(values)
+    rows = [(name, f"{values[name]:#x}", str(signed(values[name], form.bits))) for name in form.general_registers]
     return Table(("register", "value", "signed"), rows, right=frozenset({1, 2}))
 
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, assert_never
 
+from ..arch.architectures import architecture_of, architecture_with
 from ..arch.x86 import CpuState
-from ..arch.x86_64 import ARGUMENT_REGISTERS
 from ..machine.event import CallResult, Died, Returned, Stopped
 from ..tables.symbols import SymbolTable
 from .fault_story import Surroundings, fault_story
@@ -67,7 +67,7 @@ def cpu_words(cpu: CpuState) -> str:
     on, off = ([name for name, there in features.items() if there is wanted] for wanted in (True, False))
     text = f"a CPU with {', '.join(on)}" if on else "a CPU"
     text += f" and without {', '.join(off)}" if off else ""
-    return text + (", 5-level tables" if cpu.la57 else ", 4-level tables")
+    return text + f", {len(architecture_of(cpu).geometry(cpu).levels)}-level tables"
 
 
 def legend() -> Iterator[Line]:
@@ -111,11 +111,11 @@ def until_end_of_trace(oops: Sequence[str]) -> Iterator[str]:
 
 def call_text(result: CallResult) -> str:
     """
-    The call as C would write it: arguments are those registers that are set without a gap from rdi on, and the others
+    The call as C would write it: arguments are those registers that are set without a gap from the first on; the others
     are named.
     """
     given = result.arguments
-    in_order = list(takewhile(given.__contains__, ARGUMENT_REGISTERS))
+    in_order = list(takewhile(given.__contains__, architecture_with(result.registers).argument_registers))
     values = [argument_text(given[name]) for name in in_order]
     values += [f"{name} = {argument_text(value)}" for name, value in given.items() if name not in in_order]
     return f"{result.function}({', '.join(values)})"
@@ -150,21 +150,22 @@ def bug_words(result: CallResult, said: str) -> str:
 
 def returned_text(result: CallResult) -> str:
     """The value that a call returned, with its meaning, and the register it is in if that is not rax."""
-    register = result_register(result.function)
+    form = architecture_with(result.registers)
+    register = result_register(result.function, form)
     value = result.registers[register]
     what = meaning(result.function, value, result.arguments)
     error = error_name(value)
     number = error if error and error == what else argument_text(value)
-    text = number if register == "rax" else f"{number} in {register}"
+    text = number if register == form.pt_regs["ax"] else f"{number} in {register}"
     if what != number and what:
         text += f" = {what}"
     if result.function.startswith("__get_user"):
-        text += f", and the value {result.registers['rdx']:#x} in rdx"
+        text += f", and the value {result.registers[form.pt_regs['dx']]:#x} in {form.pt_regs['dx']}"
     return text
 
 
 def returned_briefly(result: CallResult) -> str:
     """The same in as few words as will do."""
-    value = result.registers[result_register(result.function)]
+    value = result.registers[result_register(result.function, architecture_with(result.registers))]
     said = meaning(result.function, value, result.arguments)
     return said or f"returned {argument_text(value)}"

@@ -219,16 +219,16 @@ def after(event: FaultEvent) -> Iterator[Line]:
             yield (walk_end(event.after, event),)
     elif event.before.entries:
         yield ("the page tables are as they were",)
-    registers = event.fault.registers
+    registers, ip = event.fault.registers, architecture_of(event.state).pt_regs["ip"]
     moved = [
         f"{name} {registers[name]:#x} -> {register_value(value)}"
         for name, value in event.registers_after.items()
-        if name in registers and name not in ("rip", "cr2") and value != registers[name]
+        if name in registers and name not in (ip, "cr2") and value != registers[name]
     ]
     if moved:
         yield ("registers: ", "; ".join(moved))
     elif not isinstance(event.decision.outcome, Oops | Signal):
-        yield ("registers: none changed" + (", but for rip" if jumped(event) else ""),)
+        yield ("registers: none changed" + (f", but for {ip}" if jumped(event) else ""),)
 
 
 def changed_entries(event: FaultEvent) -> list[Entry]:
@@ -239,4 +239,4 @@ def changed_entries(event: FaultEvent) -> list[Entry]:
 
 def jumped(event: FaultEvent) -> bool:
     """Does execution go on somewhere else than at the faulting instruction?"""
-    return event.registers_after.get("rip", event.fault.ip) != event.fault.ip
+    return event.registers_after[architecture_of(event.state).pt_regs["ip"]] != event.fault.ip

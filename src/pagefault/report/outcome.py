@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from ..arch.architectures import architecture_of
 from ..arch.x86 import CpuState
+from ..vocabulary.address import PAGE
 from ..vocabulary.effect import (
     CopyFrame,
     Effect,
@@ -97,8 +98,8 @@ def effect_words(effect: Effect, cpu: CpuState) -> str:
             return f"fill {frame:#x} with zeros"
         case CopyFrame(source=source, frame=frame):
             return f"copy the page at {source:#x} to {frame:#x}"
-        case WriteEntry(level=level, physical=physical, value=value):
-            entry = Entry(level, physical, physical >> 3 & 511, value)
+        case WriteEntry(level=level, physical=physical, value=value, size=size):
+            entry = Entry(level, physical, physical % PAGE // size, value)
             return f"write {level}[{entry.index}] at {physical:#x} := {value:#x} -> {flags_of(entry, cpu)}"
         case FlushPage(address=address):
             return f"flush {address & ~0xFFF:#x} from the TLB"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from ..arch import x86_64
+from ..arch.architecture import Architecture
+
 U64 = (1 << 64) - 1
 ERRNO = (
     "EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES EFAULT ENOTBLK EBUSY EEXIST "
@@ -45,9 +48,9 @@ def number(value: int) -> int:
     return signed(value, 32) if value >> 32 == 0 and error_name(value) else signed(value)
 
 
-def result_register(function: str) -> str:
-    """The register in which a function leaves its result: rax, but for a few routines."""
-    return "rcx" if RESULT_IN_RCX.fullmatch(function) else "rax"
+def result_register(function: str, form: Architecture = x86_64) -> str:
+    """The register in which a function leaves its result: rax (eax), but for a few routines."""
+    return form.pt_regs["cx" if RESULT_IN_RCX.fullmatch(function) else "ax"]
 
 
 def meaning(function: str, value: int, arguments: Mapping[str, int]) -> str:

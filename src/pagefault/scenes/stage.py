@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..arch import x86_32, x86_64
 from ..arch.x86_eras import KernelProfile
 from ..images.vmlinux import Vmlinux
 from ..kernels import faulty_module
@@ -15,6 +16,9 @@ from ..machine.event import CallResult, Returned
 from ..machine.machine import Machine
 from ..machine.process import Process
 from ..vocabulary.vma import Vma
+
+WITH_MODULE = frozenset({x86_64.NAME})
+"""The architectures for which the module of bugs is built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +66,15 @@ class Theatre:
         self._features = frozenset(features)
         self._machines: dict[tuple[frozenset[str], KernelProfile | None], Machine] = {}
 
-    def machine(self, without: Iterable[str] = (), rules: KernelProfile | None = None) -> Machine:
-        """A machine on a CPU without some features, under the image's own rules or others."""
-        key = (self._features - frozenset(without), rules)
+    def machine(
+        self, without: Iterable[str] = (), rules: KernelProfile | None = None, *, also: Iterable[str] = ()
+    ) -> Machine:
+        """A machine on a CPU without some features and with others, under the image's own rules or others."""
+        key = ((self._features - frozenset(without)) | frozenset(also), rules)
         if key not in self._machines:
             machine = Machine.boot(self._kernel, features=key[0], kernel_profile=rules)
-            machine.load_module(faulty_module(), "faulty")
+            if machine.form.name in WITH_MODULE:
+                machine.load_module(faulty_module(), "faulty")
             self._kernel = machine.booted.image
             self._machines[key] = machine
         return self._machines[key]
@@ -92,9 +99,11 @@ class Stage:
     def __post_init__(self) -> None:
         self.set_on()
 
-    def set_on(self, *, without: Iterable[str] = (), rules: KernelProfile | None = None) -> None:
-        """Move the scene to another machine: a CPU without some features, or another kernel version's rules."""
-        self.machine = self.theatre.machine(without, rules)
+    def set_on(
+        self, *, without: Iterable[str] = (), also: Iterable[str] = (), rules: KernelProfile | None = None
+    ) -> None:
+        """Move the scene to another machine: a CPU with fewer or more features, another kernel version's rules."""
+        self.machine = self.theatre.machine(without, rules, also=also)
         self.machine.switch_to(self.machine.spawn(self.scene.name[:15]))
 
     @property
@@ -127,14 +136,19 @@ class Stage:
 
 
 SCENES: dict[str, Scene] = {}
+SCENES_32: dict[str, Scene] = {}
+BOOKS = {x86_64.NAME: SCENES, x86_32.NAME: SCENES_32}
+"""The scenes for a kernel of each architecture, by its form's name."""
 
 
-def scene(name: str, title: str, cause: str) -> Callable[[Callable[[Stage], None]], Callable[[Stage], None]]:
+def scene(
+    name: str, title: str, cause: str, *, book: dict[str, Scene] = SCENES
+) -> Callable[[Callable[[Stage], None]], Callable[[Stage], None]]:
     """Register a scene; its docstring says what to watch for."""
 
     def register(play: Callable[[Stage], None]) -> Callable[[Stage], None]:
         about = " ".join((play.__doc__ or "").split())
-        SCENES[name] = Scene(name, title, cause, about, play)
+        book[name] = Scene(name, title, cause, about, play)
         return play
 
     return register
