@@ -78,6 +78,14 @@ def test_every_scene_can_be_told(mode: str) -> None:
         assert as_json.play(played)["scene"] == scene.name
 
 
+@pytest.mark.parametrize("mode", VARIABLES)
+def test_a_scene_can_be_played_again(mode: str) -> None:
+    for scene in (*SCENES_32.values(), *SCENES_32.values()):
+        played = theatre(mode).play(scene)
+        outcomes = [[type(event.decision.outcome).__name__ for event in act.result.events] for act in played.acts]
+        assert outcomes == OUTCOMES[scene.name], scene.name
+
+
 def test_an_entry_is_written_where_the_walk_found_it() -> None:
     played = theatre("two levels").play(SCENES_32["vmalloc-pmd"])
     text = str(list(scene_story(played)))

@@ -12,15 +12,17 @@ VMALLOC = "a vmalloc address"
 LAST_WITH_FAULTING = (5, 7)
 
 
-def far_area(stage: Stage) -> int:
+def far_area(stage: Stage, *, sync: bool = True) -> int:
     """
-    An area in the first part of vmalloc space that this process's table has no entry for, or else in the last part.
+    An area in the first part of vmalloc space that this process's table has no entry for (at the level that a vmalloc
+    fault copies), or else in the last part. `sync` is `Machine.vmalloc()`'s.
     """
     machine = stage.machine
-    reach = 1 << machine.tables.levels[0].shift
+    level = machine.form.vmalloc_level(machine.booted.state)
+    reach = 1 << next(each.shift for each in machine.tables.levels if each.name == level)
     starts = range(machine.area.vmalloc_start // reach * reach + reach, machine.area.vmalloc_end - reach, reach)
-    empty = (start for start in starts if machine.walk(start).end == NotPresent("pgd"))
-    return machine.vmalloc(PAGE, start=next(empty, starts[-1]))
+    empty = (start for start in starts if machine.walk(start).end == NotPresent(level))
+    return machine.vmalloc(PAGE, start=next(empty, starts[-1]), sync=sync)
 
 
 @scene("vmalloc-other", "vmalloc memory touched from another process, up to Linux 5.7", VMALLOC)

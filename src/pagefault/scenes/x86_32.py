@@ -11,7 +11,7 @@ from ..vocabulary.address import PAGE
 from .bugs import BUG
 from .stage import SCENES_32, Stage, scene
 from .user_pointers import BAD_POINTER, NOWHERE, TEXT, kernel_address, two_pages
-from .vmalloc import LAST_WITH_FAULTING, VMALLOC
+from .vmalloc import LAST_WITH_FAULTING, VMALLOC, far_area
 
 UNSHARED = ("pti",)
 """With page-table isolation each process has its own pmd table under PAE; two levels have nothing to share."""
@@ -67,7 +67,7 @@ def vmalloc_pmd(stage: Stage) -> None:
     which each process has for itself under page-table isolation. Played under the rules of 5.7.
     """
     stage.set_on(also=UNSHARED, rules=profile(LAST_WITH_FAULTING, x86_32))
-    area = stage.machine.vmalloc(PAGE)
+    area = far_area(stage)
     touch(stage, "memcpy() to an area mapped after this process was made", area)
     touch(stage, "the same again: the entry is there now", area)
 
@@ -76,7 +76,7 @@ def vmalloc_pmd(stage: Stage) -> None:
 def vmalloc_synced(stage: Stage) -> None:
     """vmalloc() itself writes the entry into every process's table (arch_sync_kernel_mappings()): nothing faults."""
     stage.set_on(also=UNSHARED, rules=profile(WINDOW, x86_32))
-    touch(stage, "memcpy() to an area mapped after this process was made", stage.machine.vmalloc(PAGE))
+    touch(stage, "memcpy() to an area mapped after this process was made", far_area(stage))
 
 
 @scene("vmalloc-race", "vmalloc memory used before every table has it, since 5.9", VMALLOC, book=SCENES_32)
@@ -86,9 +86,9 @@ def vmalloc_race(stage: Stage) -> None:
     copies the entry again.
     """
     stage.set_on(also=UNSHARED, rules=profile(WINDOW, x86_32))
-    touch(stage, "memcpy() under the rules of 6.1", stage.machine.vmalloc(PAGE, sync=False))
+    touch(stage, "memcpy() under the rules of 6.1", far_area(stage, sync=False))
     stage.set_on(also=UNSHARED, rules=profile((5, 8), x86_32))
-    touch(stage, "memcpy() under the rules of 5.8", stage.machine.vmalloc(PAGE, sync=False))
+    touch(stage, "memcpy() under the rules of 5.8", far_area(stage, sync=False))
 
 
 @scene("vmalloc-guard", "One past the end of a vmalloc area", BUG, book=SCENES_32)
