@@ -20,19 +20,19 @@ from oracle.cpu_mmu import (
     DONE,
     KERNEL_CODE,
     LINK,
-    RAM_SIZE,
     ROOT,
     USER_CODE,
     WATCHED,
     Observed,
 )
-from pagefault.arch import x86
+from pagefault.arch import x86, x86_32
 from pagefault.arch.x86 import CpuState
+from pagefault.machine.cpu import MemoryFault, Trapped
+from pagefault.machine.mmu import Mmu
+from pagefault.machine.unicorn_cpu import UnicornCpu
 from pagefault.memory.ram import Ram
 from pagefault.vocabulary.access import Access, AccessKind
 from pagefault.vocabulary.address import PAGE
-
-__all__ = ["RAM_SIZE"]
 
 KERNEL_TEXT, USER_TEXT = 0xFFE0_0000, 0xFFE0_1000
 TABLE = x86.PRESENT | x86.WRITABLE | x86.USER | x86.ACCESSED | x86.DIRTY
@@ -169,3 +169,32 @@ class CpuMmu32:
         assert places
         (place,) = places
         return place
+
+
+class OurCpu32:
+    """The same program on the machine's CPU in 32-bit mode, which asks our MMU: a new one for each access."""
+
+    def __init__(self, ram: Ram) -> None:
+        self._ram = ram
+
+    def access(self, access: Access, state: CpuState, value: int = 0) -> Observed:
+        """Make one access of a supervisor's: to get to user mode needs an MSR that the machine has no use for."""
+        cpu = UnicornCpu(self._ram, Mmu(self._ram), state)
+        start, registers = entry_point(access, state)
+        cpu.write_many(registers | {"esi": value})
+        match cpu.run(start, 0, 10):
+            case Trapped(vector=x) if x == BREAKPOINT:
+                return Observed(None, value=cpu.read("eax") if access.kind is AccessKind.READ else None)
+            case MemoryFault() as stop:
+                fault = x86_32.fault(stop.walk, stop.access, stop.state, cpu.registers())
+                if fault is None:
+                    return Observed(None, in_ram=False)
+                return Observed(fault.vector, fault.address, fault.error_code)
+            case stop:
+                raise AssertionError(stop)
+
+    def forget_code(self) -> None:
+        """Nothing to forget: each access has a CPU of its own."""
+
+    def program_slots(self, state: CpuState) -> frozenset[int]:
+        return frozenset(program_slots(state))

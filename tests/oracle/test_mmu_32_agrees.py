@@ -16,7 +16,7 @@ import pytest
 
 from oracle.agreement import disagreement, not_comparable, report, shrink
 from oracle.cpu_mmu import LINK, RAM_SIZE, Asked
-from oracle.cpu_mmu_32 import CpuMmu32, install_program
+from oracle.cpu_mmu_32 import CpuMmu32, OurCpu32, install_program
 from oracle.random_tables import Case
 from oracle.random_tables_32 import random_case, random_tables
 from pagefault.arch import x86, x86_32
@@ -39,7 +39,7 @@ def oracle(ram: Ram) -> CpuMmu32:
     return CpuMmu32(ram)
 
 
-def compared(ram: Ram, other: Asked, seeds: range) -> tuple[int, str]:
+def compared(ram: Ram, other: Asked, seeds: range, *, supervisor: bool = False) -> tuple[int, str]:
     """How many cases were compared, and the report of the first disagreement, if any."""
     count = 0
     for seed in seeds:
@@ -47,7 +47,7 @@ def compared(ram: Ram, other: Asked, seeds: range) -> tuple[int, str]:
         random = Random(seed)
         for number in range(CASES_A_TABLE):
             case = random_case(random, ram, tables)
-            if not_comparable(case, ram):
+            if not_comparable(case, ram) or (supervisor and (case.access.user or case.state.cr4 & x86.CR4_PKE)):
                 continue
             count += 1
             if found := disagreement(case, ram, other):
@@ -65,6 +65,14 @@ def test_the_walk_agrees_with_the_cpu_s_own_mmu(part: int, ram: Ram, oracle: Cpu
     count, found = compared(ram, oracle, range(part * TABLES_A_PART, (part + 1) * TABLES_A_PART))
     assert not found, found
     assert count > 900
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_the_machine_s_cpu_agrees_with_our_mmu(part: int, ram: Ram) -> None:
+    """The same cases, a supervisor's, with Unicorn asking our MMU for each translation."""
+    count, found = compared(ram, OurCpu32(ram), range(5000 + part * 40, 5000 + (part + 1) * 40), supervisor=True)
+    assert not found, found
+    assert count > 200
 
 
 def test_the_cases_reach_every_rule(ram: Ram) -> None:
