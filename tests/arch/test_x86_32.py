@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from math import prod
 
 import pytest
 
@@ -30,8 +31,10 @@ def test_the_mode_chooses_the_form_and_the_geometry() -> None:
     assert x86_32.geometry(replace(TWO, cr4=0)).levels[0].may_be_leaf is False
     for state in (TWO, PAE):
         levels = x86_32.geometry(state).levels
-        assert sum(level.index_bits for level in levels) + 12 == 32
-        assert all(upper.shift == lower.shift + lower.index_bits for upper, lower in itertools.pairwise(levels))
+        assert prod(level.entries for level in levels) << 12 == 1 << 32
+        assert all(
+            upper.shift == lower.shift + lower.entries.bit_length() - 1 for upper, lower in itertools.pairwise(levels)
+        )
 
 
 @pytest.mark.parametrize(

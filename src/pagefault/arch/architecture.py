@@ -21,19 +21,14 @@ from ..vocabulary.walk import Mapped, Walk
 class Level:
     """
     One level of the page tables: the kernel's name, the lowest address bit it indexes by, may it map memory, how many
-    address bits it indexes by, and do its entries have rights and an accessed bit of their own?
+    entries a table has (a power of two), and do these have rights and an accessed bit of their own?
     """
 
     name: str
     shift: int
     may_be_leaf: bool
-    index_bits: int = 9
+    entries: int = 512
     has_rights: bool = True
-
-    @property
-    def entries(self) -> int:
-        """How many entries a table of this level has."""
-        return 1 << self.index_bits
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,13 +40,13 @@ NAME = "x86-32"
 BITS = 32
 U32 = (1 << 32) - 1
 
-PTE_32 = Level("pte", 12, True, index_bits=10)
-PGD_32 = Level("pgd", 22, True, index_bits=10)
+PTE_32 = Level("pte", 12, True, entries=1024)
+PGD_32 = Level("pgd", 22, True, entries=1024)
 """Two levels: the kernel folds p4d, pud and pmd into the pgd, so that this is its pmd too."""
-PGD_32_WITHOUT_PSE = Level("pgd", 22, False, index_bits=10)
+PGD_32_WITHOUT_PSE = Level("pgd", 22, False, entries=1024)
 PTE = Level("pte", 12, True)
 PMD = Level("pmd", 21, True)
-PGD_PAE = Level("pgd", 30, False, index_bits=2, has_rights=False)
+PGD_PAE = Level("pgd", 30, False, entries=4, has_rights=False)
 
 TWO_LEVEL = Geometry((PGD_32, PTE_32), sign_bit=31, entry_size=4)
 TWO_LEVEL_WITHOUT_PSE = Geometry((PGD_32_WITHOUT_PSE, PTE_32), sign_bit=31, entry_size=4)

@@ -85,8 +85,9 @@ def geometry(cpu: CpuState) -> Geometry:
 
 def canonical(address: int, cpu: CpuState) -> bool:
     """Manual: Intel SDM vol. 1, 3.3.7.1 (canonical addressing)."""
-    top = address >> geometry(cpu).sign_bit
-    return top == 0 or top == U64 >> geometry(cpu).sign_bit
+    sign = (FIVE_LEVEL if cpu.la57 else FOUR_LEVEL).sign_bit
+    top = address >> sign
+    return top == 0 or top == U64 >> sign
 
 
 def reserved_bits(level: Level, value: int, cpu: CpuState) -> int:

@@ -47,7 +47,7 @@ def walk(memory: PhysicalMemory, root: int, address: int, cpu: CpuState) -> Walk
     shape = form.geometry(cpu)
     size, table, nxe = shape.entry_size, root, cpu.nxe
     for level in shape.levels:
-        index = address >> level.shift & (1 << level.index_bits) - 1
+        index = address >> level.shift & level.entries - 1
         physical = table + index * size
         value = memory.read_entry(physical, size)
         if value is None:
