@@ -264,6 +264,8 @@ def test_a_damaged_image_raises_our_errors_only(table: str, offset: int, damage:
 @pytest.mark.parametrize("series", ["vmlinux_61", "vmlinux_612"])
 def test_debian_s_kernel_agrees_with_its_system_map(series: str, request: pytest.FixtureRequest) -> None:
     path: Path = request.getfixturevalue(series)
+    if not path.with_name(path.name.replace("vmlinux", "System.map")).exists():
+        pytest.skip("no System.map beside the vmlinux: the cache of kernels keeps only that of a -dbg package")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as image:
         found = find_kallsyms(memoryview(bytes(image[: 100 << 20])), X86_64, where=str(path))
     lines = [

@@ -159,6 +159,8 @@ def test_the_running_kernel_s_own_list() -> None:
 @pytest.mark.parametrize("series", ["vmlinux_61", "vmlinux_612"])
 def test_debian_s_system_map_names_addresses_as_its_vmlinux_does(series: str, request: pytest.FixtureRequest) -> None:
     path: Path = request.getfixturevalue(series)
+    if not path.with_name(path.name.replace("vmlinux", "System.map")).exists():
+        pytest.skip("no System.map beside the vmlinux: the cache of kernels keeps only that of a -dbg package")
     image = Vmlinux.open(str(path))
     table = read_system_map(str(path.with_name(path.name.replace("vmlinux", "System.map"))), X86_64)
     start, end = table.find("_stext"), table.find("_end")
