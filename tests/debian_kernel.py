@@ -4,6 +4,7 @@ Debian's cloud kernels, with symbols: found in a cache folder, or fetched with a
 The cache is $PAGEFAULT_CACHE, else $XDG_CACHE_HOME/pagefault, else ~/.cache/pagefault. A folder in it is one version:
 
     6.1.192-2/vmlinux-6.1.0-56-cloud-amd64      (about 600 MB, out of a package of 300 MB, which is not kept)
+    6.1.192-2/System.map-6.1.0-56-cloud-amd64   (out of the same package)
 
 A package's name carries the kernel's version, which moves: a meta-package says which is the current one.
 """
@@ -46,6 +47,9 @@ class Package:
     def path(self, cache: Path) -> Path:
         return cache / self.version / f"vmlinux-{self.release}"
 
+    def is_in(self, cache: Path) -> bool:
+        return self.path(cache).exists() and system_map(self.path(cache)).exists()
+
 
 def vmlinux(series: str) -> Path:
     """The newest `vmlinux` of `series` ("6.1", "6.12") that this Debian has. Raises NoKernelError."""
@@ -61,6 +65,11 @@ def vmlinux(series: str) -> Path:
             return cached_or_fetched(series, cache)
     except OSError as error:
         raise NoKernelError(f"the kernel cache {cache} cannot be used: {error}") from error
+
+
+def system_map(path: Path) -> Path:
+    """The System.map beside the vmlinux at `path`, as the package and the cache have them."""
+    return path.with_name(path.name.replace("vmlinux", "System.map"))
 
 
 def cached_vmlinux(series: str) -> Path | None:
@@ -84,10 +93,9 @@ def cached_or_fetched(series: str, cache: Path) -> Path:
     """The current version, fetched if need be; an older one if the current one cannot be had."""
     try:
         package = current_package(series)
-        path = package.path(cache)
-        if not path.exists():
+        if not package.is_in(cache):
             fetch(package, cache)
-        return path
+        return package.path(cache)
     except NoKernelError as reason:
         older = cached_vmlinux(series)
         if older is None:
@@ -127,7 +135,7 @@ def candidate(series: str) -> Package | None:
 
 
 def fetch(package: Package, cache: Path) -> None:
-    """Download the package, take the one file out of it, and put that into its place in one step."""
+    """Download the package, take the two files out of it, and put each into its place in one step."""
     for left in cache.glob("fetching-*"):  # by a run that was killed: we hold the lock
         shutil.rmtree(left)
     with tempfile.TemporaryDirectory(prefix="fetching-", dir=cache) as folder:
@@ -135,14 +143,15 @@ def fetch(package: Package, cache: Path) -> None:
         download = ["apt-get", "-o", "APT::Sandbox::User=root", "download", f"{package.name}={package.version}"]
         ran(download, work, f"downloading {package.name}", package.size, lambda: sum(map(size, work.rglob("*"))))
         (deb,) = work.glob("*.deb")
-        part = work / "vmlinux"
-        unpack = 'dpkg-deb --fsys-tarfile "$1" | tar -xO "$2" >"$3"'
-        member = f"./usr/lib/debug/boot/vmlinux-{package.release}"
-        command = ["bash", "-c", f"set -o pipefail; {unpack}", "unpack", str(deb), member, str(part)]
-        ran(command, work, f"unpacking vmlinux-{package.release}", 0, lambda: size(part))
-        path = package.path(cache)
+        path, packed = package.path(cache), "usr/lib/debug/boot"
+        names = [path.name, system_map(path).name]
+        unpack = 'dpkg-deb --fsys-tarfile "$1" | tar -xm "${@:2}"'
+        members = [f"./{packed}/{name}" for name in names]
+        command = ["bash", "-c", f"set -o pipefail; {unpack}", "unpack", str(deb), *members]
+        ran(command, work, f"unpacking {path.name}", 0, lambda: size(work / packed / path.name))
         path.parent.mkdir(exist_ok=True)
-        part.rename(path)
+        for name in names:
+            (work / packed / name).rename(path.with_name(name))
 
 
 def ran(

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from debian_kernel import system_map
 from foreign_kernel import ForeignKernel
 from pagefault.arch.platform import ARM64, PLATFORMS, S390, X86_64, Platform
 from pagefault.errors import Absent, BadInput, PagefaultError
@@ -264,19 +265,15 @@ def test_a_damaged_image_raises_our_errors_only(table: str, offset: int, damage:
 @pytest.mark.parametrize("series", ["vmlinux_61", "vmlinux_612"])
 def test_debian_s_kernel_agrees_with_its_system_map(series: str, request: pytest.FixtureRequest) -> None:
     path: Path = request.getfixturevalue(series)
-    if not path.with_name(path.name.replace("vmlinux", "System.map")).exists():
-        pytest.skip("no System.map beside the vmlinux: the cache of kernels keeps only that of a -dbg package")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as image:
         found = find_kallsyms(memoryview(bytes(image[: 100 << 20])), X86_64, where=str(path))
-    lines = [
-        line.split() for line in path.with_name(path.name.replace("vmlinux", "System.map")).read_text().splitlines()
-    ]
+    lines = [line.split() for line in system_map(path).read_text().splitlines()]
     theirs = {(int(value, 16), name) for value, letter, name in lines if letter != "A"}
     ours = {(value, name) for value, _, name in listing(found)}
     assert ours <= theirs
     # _end lies in no section; lld's and the assembler's own symbols vary from pass to pass.
     assert {name for _, name in theirs - ours} <= {f"kallsyms_{table}" for table in (*TABLES, "seqs_of_names")}
-    named = read_system_map(str(path.with_name(path.name.replace("vmlinux", "System.map"))), X86_64)
+    named = read_system_map(str(system_map(path)), X86_64)
     symbols = found.symbols()
     for value in found.addresses[found.addresses > 1 << 63][::97].tolist():
         assert symbols.format(value + 1) == named.format(value + 1)

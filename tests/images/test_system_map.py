@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from debian_kernel import system_map
 from pagefault.arch.platform import PLATFORMS, X86_64
 from pagefault.errors import Absent, BadInput, PagefaultError
 from pagefault.images.system_map import parse_system_map, read_system_map
@@ -159,10 +160,8 @@ def test_the_running_kernel_s_own_list() -> None:
 @pytest.mark.parametrize("series", ["vmlinux_61", "vmlinux_612"])
 def test_debian_s_system_map_names_addresses_as_its_vmlinux_does(series: str, request: pytest.FixtureRequest) -> None:
     path: Path = request.getfixturevalue(series)
-    if not path.with_name(path.name.replace("vmlinux", "System.map")).exists():
-        pytest.skip("no System.map beside the vmlinux: the cache of kernels keeps only that of a -dbg package")
     image = Vmlinux.open(str(path))
-    table = read_system_map(str(path.with_name(path.name.replace("vmlinux", "System.map"))), X86_64)
+    table = read_system_map(str(system_map(path)), X86_64)
     start, end = table.find("_stext"), table.find("_end")
     for address in range(start + 1, end, (end - start) // 5000):
         assert table.format(address) == image.symbols.format(address)
