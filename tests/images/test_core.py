@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from images.elf_writer import symbol_pieces
-from pagefault.arch.platform import ARM64, S390, X86_32, X86_64, Platform
-from pagefault.errors import Absent, Unsupported
+from pagefault.arch.platform import ARM64, S390, X86_32, X86_64, ByteOrder, Platform, platform_of
+from pagefault.errors import Absent, BadInput, Unsupported
 from pagefault.images import core, open_image
-from pagefault.images.core import Core
+from pagefault.images.core import KDUMP_MACHINE, Core, kdump_platform, platform_of_program
+from pagefault.images.kernel_tables import MOST_BYTES
 from pagefault.images.loaded_modules import LoadedModule
 from pagefault.tables.symbols import SymbolTable
 from tables.table_image import CODE, SIZE, TABLE, TableImage, table_image
@@ -130,6 +131,14 @@ def test_a_broken_table_is_read_if_need_be() -> None:
     assert [e.type for e in found.table][:1] == ["unknown"]
 
 
+def test_a_table_larger_than_any_kernels_is_not_read_at_all() -> None:
+    image = table_image(X86_64, 60, address=0xFFFFFFFF81000000)
+    stop = image.table + MOST_BYTES + 12
+    dump = Core("dump", Memory(X86_64, image), (), symbols=symbols_of(X86_64, image, __stop___ex_table=stop))
+    with pytest.raises(BadInput, match="at most 4,194,304 bytes"):
+        _ = dump.exception_tables
+
+
 def test_open_image_hands_all_of_it_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And /proc/kcore is known by another name too: it cannot be mapped."""
     link, seen = tmp_path / "link", []
@@ -147,3 +156,28 @@ def test_a_dump_whose_symbols_do_not_tell() -> None:
     assert dump.how[-1].startswith(".amode31.ex_table not looked for: ")
     with pytest.raises(Absent, match="__start___ex_table"):
         _ = dump.exception_tables
+
+
+@pytest.mark.parametrize(
+    ("machine", "elf", "bits", "order"),
+    [
+        ("x86_64", "EM_X86_64", 64, "little"),
+        ("i686", "EM_386", 32, "little"),
+        ("aarch64", "EM_AARCH64", 64, "little"),
+        ("ppc64le", "EM_PPC64", 64, "little"),
+        ("s390x", "EM_S390", 64, "big"),
+        ("riscv64", "EM_RISCV", 64, "little"),
+    ],
+)
+@pytest.mark.parametrize("before", [b"", b"makedumpfile".ljust(4096 + 16, b"\0")], ids=["kdump", "flattened"])
+def test_a_kdump_says_its_machine(machine: str, elf: str, bits: int, order: ByteOrder, before: bytes) -> None:
+    drgn = pytest.importorskip("drgn")
+    head = before + b"KDUMP   ".ljust(KDUMP_MACHINE, b"\6") + machine.encode() + b"\0"
+    found = platform_of_program(drgn.Program(kdump_platform(head)), "dump")
+    assert found == platform_of(elf, bits, order)
+
+
+@pytest.mark.parametrize("head", [b"", b"\x7fELF", b"KDUMP   ", b"KDUMP   ".ljust(KDUMP_MACHINE, b"\0") + b"vax\0"])
+def test_what_says_no_machine_is_left_to_drgn(head: bytes) -> None:
+    pytest.importorskip("drgn")
+    assert kdump_platform(head) is None

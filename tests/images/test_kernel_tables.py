@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
-from images.elf_writer import symbol_pieces
+from images.elf_writer import AX, DATA, TEXT, A, Piece, elf, save, symbol_pieces
 from pagefault.arch.platform import ARM64, MIPS64, S390, X86_32, X86_64, Platform
-from pagefault.images.kernel_tables import EX_TABLE, bounds, functions_of, not_looked_for
+from pagefault.errors import BadInput
+from pagefault.images.kernel_tables import EX_TABLE, MOST_BYTES, bounds, functions_of, not_looked_for
+from pagefault.images.vmlinux import Vmlinux
 from pagefault.tables.symbols import SymbolTable
 
 START = 0xFFFFFFFF81000000
@@ -51,3 +56,19 @@ def test_a_table_between_symbols() -> None:
 def test_functions_by_where_they_start() -> None:
     starting = functions_of(table("ex_handler_default", "next"))
     assert (starting(START), starting(START + 4), starting(START - 1)) == ("ex_handler_default", None, None)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_table_larger_than_any_kernels_is_refused(tmp_path: Path, strict: bool) -> None:
+    most = MOST_BYTES // 12
+    for count in (most, most + 1):
+        at = np.arange(count)
+        words = TEXT - DATA + (2 - 12) * at, TEXT - DATA - 4 - 12 * at, np.full(count, 3)
+        entries = np.stack(words, axis=1).astype("<i4").tobytes()
+        pieces = [Piece(".text", bytes(2 * count), TEXT, AX), Piece("__ex_table", entries, DATA, A)]
+        image = Vmlinux.open(save(tmp_path / "vmlinux", elf(pieces)), strict=strict)
+        if count == most:
+            assert len(image.exception_table) == most
+        else:
+            with pytest.raises(BadInput, match="at most 4,194,304 bytes, got 4,194,312"):
+                _ = image.exception_table

@@ -24,7 +24,7 @@ from .btf import Btf
 from .dump_process import DumpProcess, Memory
 from .kallsyms import read_kallsyms
 from .kernel_image import CodeSection, FoundTable
-from .kernel_tables import EX_TABLE, START, STOP, Located, bounds, not_looked_for, read_table, tables_of
+from .kernel_tables import EX_TABLE, START, STOP, Located, bounds, check_size, not_looked_for, read_table, tables_of
 from .linker_sections import executable_of, freed_of, sections_of
 from .loaded_modules import LoadedModule, loaded_modules
 from .system_map import read_system_map
@@ -37,7 +37,7 @@ KDUMP, FLATTENED = b"KDUMP   ", b"makedumpfile\0"
 """How a kdump begins, and one in the flattened form that goes through a pipe."""
 KDUMP_MACHINE, FLATTENED_HEADER = 272, 4096 + 16
 """Where a kdump names its machine (utsname), and how much stands before it if it is flattened."""
-MAX_BTF, MAX_TABLE = 1 << 26, 1 << 24
+MAX_BTF = 1 << 26
 
 
 class Core:
@@ -231,8 +231,7 @@ class Core:
         return None
 
     def _bytes(self, address: int, size: int, found: str) -> Located:
-        if size > MAX_TABLE:
-            raise BadInput(self.path, expected="an exception table of a kernel's size", got=f"{size} bytes")
+        check_size(size, self.path)
         return Located(address, self.read(address, size), 0, found)
 
     def read(self, address: int, length: int) -> bytes:
@@ -293,27 +292,31 @@ def opened(where: str) -> drgn.Program:
         raise Unsupported(
             f"reading {where}", why="dumps are read by drgn, which is missing: pip install drgn"
         ) from None
-    head, machine = head_of(where), ""
-    for start in (0, FLATTENED_HEADER):
-        if head[start:].startswith(KDUMP):
-            machine = head[start + KDUMP_MACHINE :].partition(b"\0")[0].decode("ascii", "replace")
     try:
-        program = drgn.Program()
+        program = drgn.Program(kdump_platform(head_of(where)))
         program.set_core_dump(where)
-    except Exception as first:  # noqa: BLE001 -- a bare Exception is what drgn makes of libkdumpfile's errors
-        # libkdumpfile does not tell the architecture of QEMU's kdumps, and drgn asks it unless it is told.
-        architecture = MACHINES.get(machine)
-        if architecture is None:
-            raise BadInput(where, expected="a kernel's dump", got=str(first) or type(first).__name__) from None
-        try:
-            program = drgn.Program(drgn.Platform(getattr(drgn.Architecture, architecture)))
-            program.set_core_dump(where)
-        except Exception as error:  # noqa: BLE001 -- as above
-            raise BadInput(where, expected="a kernel's dump", got=str(error) or type(error).__name__) from None
+    except Exception as error:  # noqa: BLE001 -- a bare Exception is what drgn makes of libkdumpfile's errors
+        raise BadInput(where, expected="a kernel's dump", got=str(error) or type(error).__name__) from None
     if not program.flags & drgn.ProgramFlags.IS_LINUX_KERNEL:
         hint = "a program's, or a guest's without VMCOREINFO (QEMU: -device vmcoreinfo, and the module qemu_fw_cfg)"
         raise BadInput(where, expected="a Linux kernel's dump", got=hint)
     return program
+
+
+def kdump_platform(head: bytes) -> drgn.Platform | None:
+    """
+    The platform of the kdump that begins with `head`; None for other dumps, and for a machine not in `MACHINES`.
+
+    drgn asks libkdumpfile unless it is told, and that does not tell the architecture of QEMU's kdumps.
+    """
+    import drgn
+
+    start = FLATTENED_HEADER if head.startswith(FLATTENED) else 0
+    if not head.startswith(KDUMP, start):
+        return None
+    machine = head[start + KDUMP_MACHINE :].partition(b"\0")[0].decode("ascii", "replace")
+    architecture = MACHINES.get(machine)
+    return drgn.Platform(drgn.Architecture[architecture]) if architecture else None
 
 
 MACHINES = {
@@ -324,7 +327,7 @@ MACHINES = {
     "s390x": "S390X",
     "riscv64": "RISCV64",
 }
-"""What `uname -m` says, and drgn's name for it."""
+"""What `uname -m` says, and drgn's name for it: each in the width and byte order that drgn takes it to have."""
 ELF_MACHINES = {
     "X86_64": "EM_X86_64",
     "I386": "EM_386",

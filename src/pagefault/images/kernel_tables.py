@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ..arch.exception_format import ExceptionFormat
 from ..arch.platform import ExtraTable, Platform
-from ..errors import Absent
+from ..errors import Absent, BadInput
 from ..tables.extable import ExceptionTable
 from ..tables.extable_reading import HandlerSymbol
 from ..tables.symbols import SymbolTable
@@ -28,6 +28,8 @@ The table that every kernel has, described like the second ones.
 
 Kernel: include/asm-generic/vmlinux.lds.h EXCEPTION_TABLE, v6.12.
 """
+MOST_BYTES = 4 << 20
+"""Of a table: over 250,000 entries of any layout. The largest real ones have below 20,000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,10 @@ def read_table(
     Read one table. Its layout is chosen by what it holds, with the version as a hint. `executable` and
     `handler_symbol` are the image's own, if they are not given.
 
-    Errors: BadInput, Unsupported, Absent, as `ExceptionTable.from_bytes` has them.
+    Errors: BadInput, Unsupported, Absent, as `ExceptionTable.from_bytes` has them; BadInput, strict or not, if it is
+    larger than any kernel's.
     """
+    check_size(len(located.raw), image.path, offset=located.offset)
     try:
         version = image.version
     except Absent:
@@ -111,6 +115,17 @@ def read_table(
         strict=strict,
     )
     return FoundTable(name, table, located.found, module=module)
+
+
+def check_size(size: int, where: str, *, offset: int | None = None) -> None:
+    """
+    Is a table of so many bytes one that a kernel may have?
+
+    Errors: BadInput.
+    """
+    if size > MOST_BYTES:
+        expected = f"an exception table of at most {MOST_BYTES:,} bytes"
+        raise BadInput(where, offset=offset, expected=expected, got=f"{size:,} bytes")
 
 
 def functions_of(symbols: SymbolTable) -> HandlerSymbol:
