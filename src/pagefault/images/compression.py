@@ -140,13 +140,14 @@ def pieces(data: memoryview, where: str) -> Iterator[bytes]:
         elif data[:4] == LZ4_LEGACY:
             yield from lz4_legacy(data)
         else:
-            yield from stream(OPENERS[name](), data)
+            decompressor, failure = OPENERS[name]()
+            yield from stream(decompressor, failure, data)
     except Damaged as damage:
         raise BadInput(where, expected=f"sound {name} data", got=str(damage)) from None
 
 
-def stream(decompressor: Decompressor, data: memoryview) -> Iterator[bytes]:
-    """What `decompressor` makes of `data`. Errors: Damaged."""
+def stream(decompressor: Decompressor, failure: type[Exception], data: memoryview) -> Iterator[bytes]:
+    """What `decompressor`, which raises `failure` for what is damaged, makes of `data`. Errors: Damaged."""
     at = 0
     while not decompressor.eof:
         fed = data[:0]
@@ -156,33 +157,36 @@ def stream(decompressor: Decompressor, data: memoryview) -> Iterator[bytes]:
                 raise Damaged(f"its end after {len(data)} bytes (cut off?)")
         try:
             piece = decompressor.decompress(fed, PIECE)
-        except Exception as error:  # noqa: BLE001 -- each library fails in its own ways, all of them this
+        except (failure, MemoryError) as error:  # the stream says how much memory its decoder is to have
             raise Damaged(str(error) or type(error).__name__) from None
         if piece:
             yield piece
 
 
-def zstd() -> Decompressor:
+Opened = tuple[Decompressor, type[Exception]]
+"""A decompressor, and what its library raises for damaged data."""
+
+
+def zstd() -> Opened:
     # Without options a window of more than 128 MiB is refused, as `zstd -22 --ultra` makes at most.
     if sys.version_info >= (3, 14):
-        from compression.zstd import ZstdDecompressor
+        from compression.zstd import ZstdDecompressor, ZstdError
     else:
-        from backports.zstd import ZstdDecompressor
-    return ZstdDecompressor()
+        from backports.zstd import ZstdDecompressor, ZstdError
+    return ZstdDecompressor(), ZstdError
 
 
-def lz4_frame() -> Decompressor:
+def lz4_frame() -> Opened:
     from lz4.frame import LZ4FrameDecompressor
 
-    decompressor: Decompressor = LZ4FrameDecompressor()
-    return decompressor
+    return LZ4FrameDecompressor(), RuntimeError
 
 
-OPENERS: dict[str, Callable[[], Decompressor]] = {
-    "gzip": Gzip,
-    "bzip2": bz2.BZ2Decompressor,
-    "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, MOST_MEMORY),
-    "lzma": lambda: lzma.LZMADecompressor(lzma.FORMAT_ALONE, MOST_MEMORY),
+OPENERS: dict[str, Callable[[], Opened]] = {
+    "gzip": lambda: (Gzip(), zlib.error),
+    "bzip2": lambda: (bz2.BZ2Decompressor(), OSError),
+    "xz": lambda: (lzma.LZMADecompressor(lzma.FORMAT_XZ, MOST_MEMORY), lzma.LZMAError),
+    "lzma": lambda: (lzma.LZMADecompressor(lzma.FORMAT_ALONE, MOST_MEMORY), lzma.LZMAError),
     "lz4": lz4_frame,
     "zstd": zstd,
 }
