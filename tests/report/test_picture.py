@@ -118,10 +118,10 @@ def test_one_more_function_keeps_its_name() -> None:
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=40))
 def test_boxes_fill_their_place_by_size(sizes: list[int]) -> None:
-    pytest.importorskip("squarify")
+    squarify = pytest.importorskip("squarify")
     sizes.sort(reverse=True)
     whole = Box(10, 20, 300, 200)
-    boxes = divided(whole, sizes)
+    boxes = divided(whole, sizes, squarify)
     for box, size in zip(boxes, sizes, strict=True):
         assert box.width * box.height == pytest.approx(60000 * size / sum(sizes))
         assert box.x >= 10 - 1e-6

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import Absent
@@ -80,7 +81,7 @@ def treemap(groups: Sequence[Subsystem], title: str, subtitle: str, form: Litera
         raise Absent("entries to draw", where=title)
     try:
         import matplotlib as mpl
-        import squarify  # noqa: F401 -- asked for here, used below
+        import squarify
         from matplotlib.figure import Figure
     except ImportError:
         hint = "install them with `pip install 'pagefault[picture]'`, or read the bars that --summary prints"
@@ -102,7 +103,7 @@ def treemap(groups: Sequence[Subsystem], title: str, subtitle: str, form: Litera
         axes.text(MARGIN, HEIGHT - 30, title, size=22, weight="bold", color=INK, va="center")
         axes.text(MARGIN, HEIGHT - 62, subtitle, size=13, color=FAINT, va="center")
         legend(axes)
-        draw(axes, groups)
+        draw(axes, groups, squarify)
         target = io.BytesIO()
         metadata = {"Date": None, "Creator": None, "Title": title} if form == "svg" else {"Software": None}
         figure.savefig(target, format=form, dpi=72 if form == "svg" else 144, facecolor=PAPER, metadata=metadata)
@@ -120,12 +121,12 @@ def legend(axes: Axes) -> None:
         x -= 18
 
 
-def draw(axes: Axes, groups: Sequence[Subsystem]) -> None:
-    """All groups, largest at the left."""
+def draw(axes: Axes, groups: Sequence[Subsystem], squarify: ModuleType) -> None:
+    """All groups, largest at the left, laid out by the library of that name."""
     whole = Box(MARGIN, MARGIN, WIDTH - 2 * MARGIN, HEIGHT - TOP - MARGIN)
     total = sum(group.entries for group in groups)
     ordered = sorted(groups, key=lambda group: (-group.entries, group.name))
-    boxes = divided(whole, [each.entries for each in ordered])
+    boxes = divided(whole, [each.entries for each in ordered], squarify)
     for number, (group, box) in enumerate(zip(ordered, boxes, strict=True)):
         hue = HUES[min(number, len(HUES) - 1)]
         inner = inset(box, 2)
@@ -139,7 +140,7 @@ def draw(axes: Axes, groups: Sequence[Subsystem]) -> None:
             axes.text(inner.x + 3, inner.y + inner.height - 10, text, size=13, weight="bold", color=hue, va="center")
         body = Box(inner.x, inner.y, inner.width, inner.height - header)
         shares = gathered(group.functions)
-        for share, place in zip(shares, divided(body, [each.entries for each in shares]), strict=True):
+        for share, place in zip(shares, divided(body, [each.entries for each in shares], squarify), strict=True):
             function(axes, share, inset(place, 0.75), hue)
 
 
@@ -191,10 +192,8 @@ def mixed(colour: str, paper: str, strength: float) -> str:
     return "#" + "".join(f"{round(one * strength + other * (1 - strength)):02x}" for one, other in both)
 
 
-def divided(box: Box, sizes: Sequence[int]) -> list[Box]:
+def divided(box: Box, sizes: Sequence[int], squarify: ModuleType) -> list[Box]:
     """A box cut into pieces of these sizes, given largest first, each as square as can be."""
-    import squarify
-
     normal = squarify.normalize_sizes(sizes, box.width, box.height)
     pieces: list[dict[str, Any]] = squarify.squarify(normal, 0, 0, box.width, box.height)
     # squarify counts y from where the largest piece is: that is to be on top.
