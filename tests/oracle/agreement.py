@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from oracle.cpu_mmu import KERNEL_CODE, LINK, WATCHED, Asked, install_program
+from oracle.cpu_mmu import KERNEL_CODE, LINK, RAM_SIZE, WATCHED, Asked, Program
 from oracle.random_tables import Case, in_tables
 from pagefault.arch import x86, x86_64
 from pagefault.memory.ram import Ram
@@ -16,6 +17,8 @@ from pagefault.vocabulary.address import PAGE
 from pagefault.vocabulary.fault import Fault
 from pagefault.vocabulary.walk import Mapped, Unreadable, Walk
 
+Cases = Callable[[Ram, int], Iterable[Case]]
+"""Given a seed: fills the tables, and then makes accesses at random to them."""
 CODE_SEGMENT = {"rip": 0, "eip": 0, "cs": x86_64.KERNEL_CS}
 MARKER = 0x5AA5_C33C_9669_F00F
 LANDING = b"\xcc"
@@ -137,6 +140,20 @@ def clear(ram: Ram, pieces: tuple[tuple[int, int], ...]) -> None:
             ram.write(physical, bytes(size))
 
 
+def compared(ram: Ram, other: Asked, cases: Cases, seeds: range) -> tuple[int, str]:
+    """How many cases were compared, and the report of the first disagreement, if any."""
+    count = 0
+    for seed in seeds:
+        for number, case in enumerate(cases(ram, seed)):
+            if not_comparable(case, ram):
+                continue
+            count += 1
+            if found := disagreement(case, ram, other):
+                smallest = report(shrink(case, ram, other), ram, other)
+                return count, f"tables of seed {seed}, case {number}:\n{found}\n\nshrunk:\n{smallest}"
+    return count, ""
+
+
 def disagreement(case: Case, ram: Ram, cpu: Asked) -> str:
     """
     Ask both; the empty string if they agree, else what differs. RAM is left as it was.
@@ -237,7 +254,7 @@ def report(case: Case, ram: Ram, cpu: Asked) -> str:
     return "\n".join([*lines, disagreement(case, ram, cpu)])
 
 
-def fresh_ram(size: int) -> Ram:
-    ram = Ram(size)
-    install_program(ram)
+def fresh_ram(program: Program) -> Ram:
+    ram = Ram(RAM_SIZE)
+    program.install(ram)
     return ram

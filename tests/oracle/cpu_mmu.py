@@ -5,13 +5,14 @@ It tells whether an access goes through, the vector and CR2 if it does not, and 
 RAM. The error code is not in Unicorn's interface. It is in the CPU's saved context, at a place found by a few faults
 whose codes are beyond doubt.
 
-The program that makes the access lies in RAM too, mapped by one table that points to itself, so that its address is the
-same with four levels and with five.
+The program that makes the access lies in RAM too, mapped by a table behind those at random. LONG_MODE's table points to
+itself, so that the program's address is the same with four levels and with five. `cpu_mmu_32` has the one for 32 bits.
 """
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,7 +20,8 @@ import unicorn
 from unicorn import unicorn_const
 from unicorn import x86_const as uc_x86
 
-from pagefault.arch import x86, x86_64
+from pagefault.arch import x86
+from pagefault.arch.architectures import architecture_of
 from pagefault.arch.x86 import CpuState
 from pagefault.machine.cpu import MemoryFault, Trapped
 from pagefault.machine.mmu import Mmu
@@ -37,19 +39,12 @@ ROOT = 0
 LINK, KERNEL_CODE, USER_CODE = (n * PAGE for n in (TABLES, TABLES + 1, TABLES + 2))
 WATCHED = (TABLES + 3) * PAGE
 """What is compared and restored around each access: the tables and the program."""
-LINK_SLOT = ROOT + 511 * 8
-LINK_ENTRY = LINK | x86.PRESENT | x86.WRITABLE | x86.USER | x86.ACCESSED | x86.DIRTY
-KERNEL_TEXT, USER_TEXT = 0xFFFF_FFFF_FFE0_0000, 0xFFFF_FFFF_FFE0_1000
+TABLE = x86.PRESENT | x86.WRITABLE | x86.USER | x86.ACCESSED | x86.DIRTY
+LINK_ENTRY = LINK | TABLE
+MSR_SYSENTER_CS, MSR_EFER = 0x174, 0xC000_0080
 
 DONE = b"\xcc"
 """int3: interrupt 3 says that everything before it has happened."""
-PROGRAMS = {
-    AccessKind.READ: (0x00, b"\x48\x8b\x07" + DONE),  # mov (%rdi),%rax
-    AccessKind.WRITE: (0x10, b"\x48\x89\x37" + DONE),  # mov %rsi,(%rdi)
-    AccessKind.FETCH: (0x20, b"\xff\xe7"),  # jmp *%rdi
-}
-SET_PKRU = (0x40, b"\x0f\x01\xef\x41\xff\xe0")  # wrpkru; jmp *%r8
-TO_USER = (0x50, b"\x4c\x89\xc9\x48\x0f\x07")  # mov %r9,%rcx; sysretq
 BREAKPOINT = 3
 
 
@@ -67,28 +62,87 @@ class Observed:
     in_ram: bool = True
 
 
-def install_program(ram: Ram) -> None:
-    """The program, and the table that maps it: once for each RAM. The top table's last entry must be LINK_ENTRY."""
-    for code in (KERNEL_CODE, USER_CODE):
-        for offset, instructions in (*PROGRAMS.values(), SET_PKRU, TO_USER):
-            ram.write(code + offset, instructions)
-    readable = x86.PRESENT | x86.ACCESSED | x86.DIRTY
-    ram.write_u64(LINK, KERNEL_CODE | readable)
-    ram.write_u64(LINK + 8, USER_CODE | readable | x86.USER)
+@dataclass(frozen=True, slots=True)
+class Program:
+    """
+    What makes the accesses in one mode of the CPU: a page of code for the supervisor at `text`, and the same for the
+    user in the page behind it. Pieces of code have their offset in the page.
+    """
+
+    mode: int
+    """Unicorn's."""
+    text: int
+    accesses: dict[AccessKind, tuple[int, bytes]]
+    set_pkru: tuple[int, bytes]
+    to_user: tuple[int, bytes]
+    address: str
+    value: str
+    """The registers with the address, and what a write stores."""
+    result: str
+    """What a read fills, and has PKRU before."""
+    after_pkru: str
+    """Where `set_pkru` goes on."""
+    user_state: Callable[[int, CpuState], dict[str, int]]
+    """The registers that `to_user` wants, to go to an address."""
+    cleared: tuple[str, ...]
+    """Registers that are zero for WRPKRU."""
+    msrs: dict[int, int]
+    state: CpuState
+    """One to begin with, that leads to the program."""
+    map: Callable[[Ram], None]
+    """Write the table that maps the two pages."""
+    slots: Callable[[CpuState], dict[int, int]]
+    """The entries in the random tables that lead to the program, each with what it must hold."""
+
+    def install(self, ram: Ram) -> None:
+        """The code, and the table that maps it: once for each RAM."""
+        for page in (KERNEL_CODE, USER_CODE):
+            for offset, instructions in (*self.accesses.values(), self.set_pkru, self.to_user):
+                ram.write(page + offset, instructions)
+        self.map(ram)
+
+    def entry_point(self, access: Access, state: CpuState) -> tuple[int, dict[str, int]]:
+        """Where the program starts for this access, and the registers it wants."""
+        start = self.text + PAGE * access.user + self.accesses[access.kind][0]
+        registers = {self.address: access.address, "eflags": state.eflags}
+        if access.user:
+            registers |= self.user_state(start, state)
+            start = self.text + self.to_user[0]
+        if state.cr4 & x86.CR4_PKE:
+            registers |= {self.after_pkru: start, self.result: state.pkru, **dict.fromkeys(self.cleared, 0)}
+            start = self.text + self.set_pkru[0]
+        return start, registers
+
+
+def map_itself(ram: Ram) -> None:
+    """The table's own last entry is the one that the top table has for it: every level between is this table."""
+    ram.write_u64(LINK, KERNEL_CODE | READABLE)
+    ram.write_u64(LINK + 8, USER_CODE | READABLE | x86.USER)
     ram.write_u64(LINK + 511 * 8, LINK_ENTRY)
 
 
-def entry_point(access: Access, state: CpuState) -> tuple[int, dict[str, int]]:
-    """Where the program starts for this access, and the registers it wants."""
-    start = (USER_TEXT if access.user else KERNEL_TEXT) + PROGRAMS[access.kind][0]
-    registers = {"rdi": access.address, "eflags": state.eflags}
-    if access.user:
-        registers |= {"r9": start, "r11": state.eflags}
-        start = KERNEL_TEXT + TO_USER[0]
-    if state.pke:
-        registers |= {"r8": start, "rax": state.pkru, "rcx": 0, "rdx": 0}
-        start = KERNEL_TEXT + SET_PKRU[0]
-    return start, registers
+READABLE = x86.PRESENT | x86.ACCESSED | x86.DIRTY
+LONG_MODE = Program(
+    mode=unicorn.UC_MODE_64,
+    text=0xFFFF_FFFF_FFE0_0000,
+    accesses={
+        AccessKind.READ: (0x00, b"\x48\x8b\x07" + DONE),  # mov (%rdi),%rax
+        AccessKind.WRITE: (0x10, b"\x48\x89\x37" + DONE),  # mov %rsi,(%rdi)
+        AccessKind.FETCH: (0x20, b"\xff\xe7"),  # jmp *%rdi
+    },
+    set_pkru=(0x40, b"\x0f\x01\xef\x41\xff\xe0"),  # wrpkru; jmp *%r8
+    to_user=(0x50, b"\x4c\x89\xc9\x48\x0f\x07"),  # mov %r9,%rcx; sysretq
+    address="rdi",
+    value="rsi",
+    result="rax",
+    after_pkru="r8",
+    user_state=lambda start, state: {"r9": start, "r11": state.eflags},
+    cleared=("rcx", "rdx"),
+    msrs={MSR_EFER: CpuState().efer},
+    state=CpuState(cr3=ROOT),
+    map=map_itself,
+    slots=lambda state: {ROOT + 511 * 8: LINK_ENTRY},
+)
 
 
 class Asked(Protocol):
@@ -100,25 +154,25 @@ class Asked(Protocol):
     def forget_code(self) -> None:
         """The program's own bytes changed behind the emulator's back."""
 
-    def program_slots(self, state: CpuState) -> frozenset[int]:
+    def program_slots(self, state: CpuState) -> dict[int, int]:
         """The entries in the random tables that lead to the program: to be left alone."""
 
 
 class OurCpu:
     """The same program on the machine's CPU, which asks our MMU: a new one for each access."""
 
-    def __init__(self, ram: Ram) -> None:
-        self._ram = ram
+    def __init__(self, ram: Ram, program: Program) -> None:
+        self._ram, self._program = ram, program
 
     def access(self, access: Access, state: CpuState, value: int = 0) -> Observed:
         cpu = UnicornCpu(self._ram, Mmu(self._ram), state)
-        start, registers = entry_point(access, state)
-        cpu.write_many(registers | {"rsi": value})
+        start, registers = self._program.entry_point(access, state)
+        cpu.write_many(registers | {self._program.value: value})
         match cpu.run(start, 0, 10):
             case Trapped(vector=x) if x == BREAKPOINT:
-                return Observed(None, value=cpu.read("rax") if access.kind is AccessKind.READ else None)
+                return Observed(None, value=cpu.read(self._program.result) if access.kind is AccessKind.READ else None)
             case MemoryFault() as stop:
-                fault = x86_64.fault(stop.walk, stop.access, stop.state, cpu.registers())
+                fault = architecture_of(stop.state).fault(stop.walk, stop.access, stop.state, cpu.registers())
                 if fault is None:
                     return Observed(None, in_ram=False)
                 return Observed(fault.vector, fault.address, fault.error_code)
@@ -128,20 +182,22 @@ class OurCpu:
     def forget_code(self) -> None:
         """Nothing to forget: each access has a CPU of its own."""
 
-    def program_slots(self, state: CpuState) -> frozenset[int]:
-        return frozenset((LINK_SLOT,))
+    def program_slots(self, state: CpuState) -> dict[int, int]:
+        return self._program.slots(state)
 
 
 class CpuMmu:
     """One emulated CPU over `ram`, put back to its first state before each access."""
 
-    def __init__(self, ram: Ram) -> None:
-        self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+    def __init__(self, ram: Ram, program: Program) -> None:
+        self._program = program
+        self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, program.mode)
         self._uc.ctl_set_cpu_model(uc_x86.UC_CPU_X86_ICELAKE_SERVER)
         self._uc.mem_map_ptr(0, ram.size, unicorn.UC_PROT_ALL, ram.host_address)
         self._uc.hook_add(unicorn.UC_HOOK_INTR, self._interrupt)
         self._vector: int | None = None
-        self._uc.msr_write(0xC000_0080, CpuState().efer)
+        for register, number in program.msrs.items():
+            self._uc.msr_write(register, number)
         self._start = self._uc.context_save()
         self._error_code_at = self._find_error_code(ram)
 
@@ -150,11 +206,13 @@ class CpuMmu:
         self._run(access, state, value)
         match self._vector:
             case x if x == BREAKPOINT:
-                return Observed(None, value=self._read("RAX") if access.kind is AccessKind.READ else None)
+                return Observed(
+                    None, value=self._read(self._program.result) if access.kind is AccessKind.READ else None
+                )
             case None:
                 return Observed(None, in_ram=False)
             case x86.TRAP_PF:
-                return Observed(self._vector, self._read("CR2"), self._error_code())
+                return Observed(self._vector, self._read("cr2"), self._error_code())
             case vector:
                 return Observed(vector, error_code=self._error_code())
 
@@ -162,17 +220,17 @@ class CpuMmu:
         """The program's own bytes changed behind the emulator's back."""
         self._uc.ctl_flush_tb()
 
-    def program_slots(self, state: CpuState) -> frozenset[int]:
-        return frozenset((LINK_SLOT,))
+    def program_slots(self, state: CpuState) -> dict[int, int]:
+        return self._program.slots(state)
 
     def _run(self, access: Access, state: CpuState, value: int) -> None:
-        start, registers = entry_point(access, state)
+        start, registers = self._program.entry_point(access, state)
         uc, self._vector = self._uc, None
         uc.context_restore(self._start)
-        uc.msr_write(0xC000_0080, state.efer)
-        registers |= {"rsi": value, "cr3": state.cr3, "cr4": state.cr4, "cr0": state.cr0}
+        uc.msr_write(MSR_EFER, state.efer)
+        registers |= {self._program.value: value, "cr3": state.cr3, "cr4": state.cr4, "cr0": state.cr0}
         for name, number in registers.items():
-            uc.reg_write(getattr(uc_x86, f"UC_X86_REG_{name.upper()}"), number)
+            uc.reg_write(register_number(name), number)
         uc.ctl(unicorn_const.UC_CTL_TLB_FLUSH, unicorn_const.UC_CTL_IO_WRITE)
         try:
             uc.emu_start(start, 0)
@@ -187,7 +245,7 @@ class CpuMmu:
         uc.emu_stop()
 
     def _read(self, name: str) -> int:
-        return int(self._uc.reg_read(getattr(uc_x86, f"UC_X86_REG_{name}")))
+        return int(self._uc.reg_read(register_number(name)))
 
     def _context(self) -> bytes:
         saved = self._uc.context_save()
@@ -199,20 +257,21 @@ class CpuMmu:
     def _find_error_code(self, ram: Ram) -> int:
         """The one place in a saved context that holds the right code after each of these faults."""
         kept = ram.read(0, WATCHED) or b""
-        install_program(ram)
-        ram.write_u64(LINK_SLOT, LINK_ENTRY)
-        state = CpuState(cr3=ROOT)
+        self._program.install(ram)
+        state = self._program.state
+        for slot, entry in self.program_slots(state).items():
+            ram.write_u64(slot, entry)
         known = {
             Access(0, AccessKind.READ): 0,
             Access(0, AccessKind.WRITE): x86.PF_WRITE,
             Access(0, AccessKind.FETCH): x86.PF_INSTR,
             Access(0, AccessKind.READ, user=True): x86.PF_USER,
-            Access(KERNEL_TEXT, AccessKind.WRITE): x86.PF_WRITE | x86.PF_PROT,
+            Access(self._program.text, AccessKind.WRITE): x86.PF_WRITE | x86.PF_PROT,
         }
         places: set[int] | None = None
         for access, code in known.items():
             self._run(access, state, 0)
-            assert self._vector == x86.TRAP_PF
+            assert self._vector == x86.TRAP_PF, (access, self._vector)
             context, want = self._context(), code.to_bytes(4, "little")
             found = {at for at in range(0, len(context), 4) if context[at : at + 4] == want}
             places = found if places is None else places & found
@@ -220,3 +279,8 @@ class CpuMmu:
         assert places
         (place,) = places
         return place
+
+
+def register_number(name: str) -> int:
+    """Unicorn's."""
+    return int(getattr(uc_x86, f"UC_X86_REG_{name.upper()}"))

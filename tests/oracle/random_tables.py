@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
 import numpy as np
 import numpy.typing as npt
 
-from oracle.cpu_mmu import KERNEL_TEXT, LINK_ENTRY, MAXPHYADDR, RAM_SIZE, ROOT, TABLES, WATCHED
+from oracle.cpu_mmu import LINK_ENTRY, LONG_MODE, MAXPHYADDR, RAM_SIZE, ROOT, TABLES, WATCHED
 from pagefault.arch import x86, x86_64
 from pagefault.arch.architecture import Architecture
 from pagefault.arch.architectures import architecture_of
 from pagefault.arch.x86 import CpuState
-from pagefault.memory.physical import PhysicalMemory
+from pagefault.memory.ram import Ram
 from pagefault.tables.pagetable import walk
 from pagefault.vocabulary.access import Access, AccessKind
 from pagefault.vocabulary.address import PAGE
@@ -21,6 +22,8 @@ from pagefault.vocabulary.walk import Mapped
 
 WORD = 8
 ENTRIES = 512
+CASES = 24
+"""Accesses to each set of tables."""
 OFTEN = 0.94
 BITS = {
     x86.PRESENT: OFTEN,
@@ -118,21 +121,29 @@ def random_address(random: Random, state: CpuState) -> int:
     elif half > 0.96:
         address = random.getrandbits(64)
     elif half > 0.94:
-        address = KERNEL_TEXT + random.getrandbits(13)
+        address = LONG_MODE.text + random.getrandbits(13)
     if random.random() < 0.1:
         address |= PAGE - WORD + 1
     return address
 
 
-def random_case(random: Random, memory: PhysicalMemory) -> Case:
+def random_case(random: Random, ram: Ram) -> Case:
     """Any access in any state, but of three addresses the first that is mapped: permissions are most of the rules."""
     state = random_state(random)
     for _ in range(3):
         address = random_address(random, state)
-        if isinstance(walk(memory, ROOT, address, state).end, Mapped):
+        if isinstance(walk(ram, ROOT, address, state).end, Mapped):
             break
     access = Access(address, random.choice(list(AccessKind)), user=random.random() < 0.5)
     return Case(state, access, random.getrandbits(64))
+
+
+def random_cases(ram: Ram, seed: int) -> Iterator[Case]:
+    """Fill the tables, then CASES accesses to them, each decided when it is asked for."""
+    ram.write(ROOT, random_tables(seed))
+    random = Random(seed)
+    for _ in range(CASES):
+        yield random_case(random, ram)
 
 
 def in_tables(physical: int, length: int) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from random import Random
 
 import numpy as np
 import numpy.typing as npt
 
 from oracle.cpu_mmu import MAXPHYADDR, RAM_SIZE, ROOT, TABLES
-from oracle.cpu_mmu_32 import KERNEL_TEXT, program_slots
-from oracle.random_tables import Case
+from oracle.cpu_mmu_32 import PROTECTED_MODE, program_slots
+from oracle.random_tables import CASES, Case
 from oracle.random_tables import random_tables as random_tables_64
 from pagefault.arch import x86, x86_32
 from pagefault.arch.x86 import CpuState
@@ -111,7 +112,7 @@ def random_address(random: Random) -> int:
     """Sometimes the program's own; sometimes in the last bytes of its page."""
     address = random.getrandbits(32)
     if random.random() < 0.02:
-        address = KERNEL_TEXT + random.getrandbits(13)
+        address = PROTECTED_MODE.text + random.getrandbits(13)
     if random.random() < 0.1:
         address |= PAGE - 3
     return address
@@ -126,3 +127,11 @@ def random_case(random: Random, ram: Ram, tables: CpuState) -> Case:
             break
     access = Access(address, random.choice(list(AccessKind)), user=random.random() < 0.5)
     return Case(state, access, random.getrandbits(32))
+
+
+def random_cases(ram: Ram, seed: int) -> Iterator[Case]:
+    """Fill the tables, then CASES accesses to them, each decided when it is asked for."""
+    tables = random_tables(ram, seed)
+    random = Random(seed)
+    for _ in range(CASES):
+        yield random_case(random, ram, tables)

@@ -11,60 +11,39 @@ pages, and MAXPHYADDR other than 40. `arch/test_x86_64.py` has these.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from random import Random
 from typing import Any
 
 import pytest
 
-from oracle.agreement import disagreement, fresh_ram, not_comparable, report, shrink
-from oracle.cpu_mmu import LINK, RAM_SIZE, ROOT, Asked, CpuMmu, OurCpu
-from oracle.random_tables import Case, random_case, random_tables
+from oracle.agreement import compared, fresh_ram
+from oracle.cpu_mmu import LONG_MODE, CpuMmu, OurCpu
+from oracle.kinds import reached
+from oracle.random_tables import random_cases
 from pagefault.arch import x86, x86_64
 from pagefault.arch.architecture import Violation
 from pagefault.memory.ram import Ram
 from pagefault.tables import pagetable
 from pagefault.vocabulary.walk import Mapped
 
-PARTS, TABLES_A_PART, CASES_A_TABLE = 12, 50, 24
+PARTS, TABLES_A_PART = 12, 50
 
 
 @pytest.fixture(scope="module")
 def ram() -> Ram:
-    return fresh_ram(RAM_SIZE)
+    return fresh_ram(LONG_MODE)
 
 
 @pytest.fixture(scope="module")
 def oracle(ram: Ram) -> CpuMmu:
-    return CpuMmu(ram)
-
-
-def compared(ram: Ram, other: Asked, seeds: range) -> tuple[int, str]:
-    """How many cases were compared, and the report of the first disagreement, if any."""
-    count = 0
-    for seed in seeds:
-        ram.write(ROOT, random_tables(seed))
-        random = Random(seed)
-        for number in range(CASES_A_TABLE):
-            case = random_case(random, ram)
-            if not_comparable(case, ram):
-                continue
-            count += 1
-            if found := disagreement(case, ram, other):
-                smallest = shrink(case, ram, other)
-                return (
-                    count,
-                    f"tables of seed {seed}, case {number}:\n{found}\n\nshrunk:\n{report(smallest, ram, other)}",
-                )
-    return count, ""
+    return CpuMmu(ram, LONG_MODE)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_the_walk_agrees_with_the_cpu_s_own_mmu(part: int, ram: Ram, oracle: CpuMmu) -> None:
     """12 parts of over 900 cases: more than 10,000."""
-    count, found = compared(ram, oracle, range(part * TABLES_A_PART, (part + 1) * TABLES_A_PART))
+    count, found = compared(ram, oracle, random_cases, range(part * TABLES_A_PART, (part + 1) * TABLES_A_PART))
     assert not found, found
     assert count > 900
 
@@ -72,23 +51,15 @@ def test_the_walk_agrees_with_the_cpu_s_own_mmu(part: int, ram: Ram, oracle: Cpu
 @pytest.mark.parametrize("part", range(2))
 def test_the_machine_s_cpu_agrees_with_our_mmu(part: int, ram: Ram) -> None:
     """The same cases with Unicorn asking our MMU for each translation."""
-    count, found = compared(ram, OurCpu(ram), range(5000 + part * 12, 5000 + (part + 1) * 12))
+    count, found = compared(ram, OurCpu(ram, LONG_MODE), random_cases, range(5000 + part * 12, 5000 + (part + 1) * 12))
     assert not found, found
     assert count > 200
 
 
 def test_the_cases_reach_every_rule(ram: Ram) -> None:
     """Each of these must come up often enough for a wrong rule to be seen."""
-    seen: Counter[str] = Counter()
-    for seed in range(120):
-        ram.write(ROOT, random_tables(seed))
-        random = Random(seed)
-        for _ in range(CASES_A_TABLE):
-            case = random_case(random, ram)
-            if not not_comparable(case, ram):
-                seen.update(kinds(case, ram))
-    rare = {kind: seen[kind] for kind in EVERY_KIND if seen[kind] < 10}
-    assert not rare, seen
+    seen = reached(ram, random_cases, range(120))
+    assert not {kind: seen[kind] for kind in EVERY_KIND if seen[kind] < 10}, seen
 
 
 EVERY_KIND = {
@@ -102,34 +73,12 @@ EVERY_KIND = {
     "a supervisor touched a user page outside an AC window (CR4.SMAP)",
     "the page's protection key denies it",
     *("permitted READ", "permitted WRITE", "permitted FETCH", "D written", "A written"),
-    *("page of 0x1000", "page of 0x200000", "page of 0x40000000", "4 levels", "5 levels"),
+    *(f"long mode: page of {size:#x}" for size in (1 << 12, 1 << 21, 1 << 30)),
+    *("4 levels", "5 levels"),
     *("two pages", "tables through themselves"),
-    *(f"reserved in a {level}" for level in ("pgd", "p4d", "pud", "pmd", "pte")),
-    *(f"not present in a {level}" for level in ("pgd", "p4d", "pud", "pmd", "pte")),
+    *(f"long mode: reserved in a {level}" for level in ("pgd", "p4d", "pud", "pmd", "pte")),
+    *(f"long mode: not present in a {level}" for level in ("pgd", "p4d", "pud", "pmd", "pte")),
 }
-
-
-def kinds(case: Case, ram: Ram) -> list[str]:
-    """What this case exercises."""
-    way = pagetable.walk(ram, ROOT, case.access.address, case.state)
-    name = type(way.end).__name__
-    found = [name, f"{len(x86_64.geometry(case.state).levels)} levels"]
-    found += ["two pages"] if case.crosses else []
-    if name in ("Reserved", "NotPresent"):
-        found.append(f"{'reserved' if name == 'Reserved' else 'not present'} in a {way.end.level}")  # type: ignore[union-attr]
-    if isinstance(way.end, Mapped):
-        broken = x86_64.violation(way.end, case.access, case.state)
-        found.append(broken.rule if broken else f"permitted {case.access.kind.name}")
-        found.append(f"page of {way.end.page_size:#x}")
-        if broken is None:
-            written = [value ^ entry.value for entry, value in x86_64.accessed_dirty(way, case.access, case.state)]
-            found += [
-                word
-                for bit, word in ((x86.ACCESSED, "A written"), (x86.DIRTY, "D written"))
-                if any(w & bit for w in written)
-            ]
-            found += ["tables through themselves"] if way.end.physical < LINK else []
-    return found
 
 
 def no_wp(mapped: Any, access: Any, cpu: Any) -> Violation | None:
@@ -189,6 +138,6 @@ def test_a_wrong_rule_is_noticed(
 ) -> None:
     """The comparison can fail, and says where: the report has the walk and both answers."""
     monkeypatch.setattr(module, name, wrong)
-    _, found = compared(ram, oracle, range(20))
+    _, found = compared(ram, oracle, random_cases, range(20))
     assert "tables of seed" in found
     assert "the oracle's" in found.partition("shrunk:")[2]
