@@ -7,17 +7,15 @@ reported as copied was copied; nothing else changes, but copy_from_user() zeroes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from machine.user_copy_bench import AC, KERNEL, LONGEST, USER, Bench, cases
 from pagefault import PAGE, Machine
 from pagefault.machine.event import Died, Returned
-from pagefault.vocabulary.outcome import FixedUp
 
-LONGEST = 256
 FEATURES = {
     "none": {"nx"},
     "smap": {"nx", "smep", "smap"},
@@ -25,48 +23,16 @@ FEATURES = {
     "erms": {"nx", "smep", "smap", "rep_good", "erms"},
     "fsrm,la57": {"nx", "smep", "smap", "rep_good", "erms", "fsrm", "la57"},
 }
-USER = bytes(range(1, 252)) * 17
-KERNEL = bytes(range(251, 0, -1)) * 3
-AC = 1 << 18
-
-
-class Bench:
-    """A booted kernel, one user page with a hole behind it, and a kernel buffer."""
-
-    def __init__(self, kernel: Path, features: set[str]) -> None:
-        self.machine = Machine.boot(kernel, features=features)
-        start = self.machine.user.mmap(2 * PAGE, content=USER[:PAGE])
-        self.machine.user.munmap(start + PAGE, PAGE)
-        self.end = start + PAGE
-        self.buffer = self.machine.kmalloc(1024)
-        mapped = self.machine.walk(start).end
-        self.user_page = self.machine.ram.view(mapped.physical, PAGE)  # type: ignore[union-attr]
-        self.kernel_buffer = self.machine.ram.view(self.buffer - self.machine.area.page_offset, 1024)
-
-    def call(self, function: str, *arguments: int, **registers: Any) -> dict[str, int]:
-        """Call, and hold every fault to have been fixed up and the AC window to be closed again."""
-        result = self.machine.run(function, *arguments, **registers)
-        assert isinstance(result.end, Returned), (function, arguments, self.machine.why(result))
-        assert all(isinstance(event.decision.outcome, FixedUp) for event in result.events)
-        assert not result.registers["eflags"] & AC, "the routine left its user-access window open"
-        return result.registers
 
 
 @pytest.fixture(scope="module", params=FEATURES)
 def bench_61(request: pytest.FixtureRequest, vmlinux_61: Path) -> Bench:
-    return Bench(vmlinux_61, FEATURES[request.param])
+    return Bench(Machine.boot(vmlinux_61, features=FEATURES[request.param]))
 
 
 @pytest.fixture(scope="module", params=FEATURES)
 def bench_612(request: pytest.FixtureRequest, vmlinux_612: Path) -> Bench:
-    return Bench(vmlinux_612, FEATURES[request.param])
-
-
-def cases() -> Iterator[tuple[int, int]]:
-    """Every (length, distance from the end of the page)."""
-    for distance in range(LONGEST + 1):
-        for length in range(LONGEST + 1):
-            yield length, distance
+    return Bench(Machine.boot(vmlinux_612, features=FEATURES[request.param]))
 
 
 def copies_from_user(bench: Bench) -> None:
@@ -111,8 +77,8 @@ def test_each_routine_of_this_version_leaves_its_residue_in_its_register(
     kernel: str, request: pytest.FixtureRequest
 ) -> None:
     """The assembly routines themselves, by the names and conventions that the kernel's version has for them."""
-    b = Bench(request.getfixturevalue(kernel), FEATURES["smap"])
-    machine = b.machine
+    machine = Machine.boot(request.getfixturevalue(kernel), features=FEATURES["smap"])
+    b = Bench(machine)
     for routine in machine.profile.user_copy_routines:
         for length, distance in ((n, d) for n in range(0, 140, 3) for d in range(0, 140, 3)):
             for to_user in (True, False) if routine.source else (True,):

@@ -9,52 +9,26 @@ to the byte.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 
 from machine.kernel_32 import VARIABLES, machine_32
-from pagefault import PAGE, Machine
+from machine.user_copy_bench import KERNEL, LONGEST, USER, Bench, cases
+from pagefault import PAGE
 from pagefault.machine.event import Died, Returned
-from pagefault.vocabulary.outcome import FixedUp, Oops, Resolved
+from pagefault.vocabulary.outcome import Oops, Resolved
 
-LONGEST = 256
 FEATURES = {"none": set[str](), "smap": {"nx", "smep", "smap", "rep_good", "erms"}}
-USER = bytes(range(1, 252)) * 17
-KERNEL = bytes(range(251, 0, -1)) * 3
-AC, EFAULT = 1 << 18, 14
+EFAULT = 14
 MASK_32, KERNEL_SPACE = (1 << 32) - 1, 0xC000_0000
 
 
-class Bench:
-    """A booted kernel, one user page with a hole behind it, and a kernel buffer."""
+def prefer_movsl(bench: Bench, mask: int) -> None:
+    """
+    From 64 bytes on, copy without `rep movsl` where source and destination differ in these bits of the address.
 
-    def __init__(self, machine: Machine) -> None:
-        self.machine = machine
-        start = machine.user.mmap(2 * PAGE, content=USER[:PAGE])
-        machine.user.munmap(start + PAGE, PAGE)
-        self.end = start + PAGE
-        self.buffer = machine.kmalloc(1024)
-        mapped = machine.walk(start).end
-        self.user_page = machine.ram.view(mapped.physical, PAGE)  # type: ignore[union-attr]
-        self.kernel_buffer = machine.ram.view(self.buffer - machine.area.page_offset, 1024)
-
-    def call(self, function: str, *arguments: int, **registers: Any) -> dict[str, int]:
-        """Call, and hold every fault to have been fixed up and the AC window to be closed again."""
-        result = self.machine.run(function, *arguments, **registers)
-        assert isinstance(result.end, Returned), (function, arguments, self.machine.why(result))
-        assert all(isinstance(event.decision.outcome, FixedUp) for event in result.events)
-        assert not result.registers["eflags"] & AC, "the routine left its user-access window open"
-        return result.registers
-
-    def prefer_movsl(self, mask: int) -> None:
-        """
-        From 64 bytes on, copy without `rep movsl` where source and destination differ in these bits of the address.
-
-        Kernel: arch/x86/kernel/cpu/intel.c early_init_intel() movsl_mask, arch/x86/lib/usercopy_32.c, v6.1.
-        """
-        self.machine.write(self.machine.symbols.find("movsl_mask"), mask.to_bytes(4, "little"))
+    Kernel: arch/x86/kernel/cpu/intel.c early_init_intel() movsl_mask, arch/x86/lib/usercopy_32.c, v6.1.
+    """
+    bench.machine.write(bench.machine.symbols.find("movsl_mask"), mask.to_bytes(4, "little"))
 
 
 @pytest.fixture(scope="module", params=[(mode, features) for mode in VARIABLES for features in FEATURES], ids=" ".join)
@@ -87,13 +61,6 @@ def copied(length: int, distance: int, destination: int, source: int, mask: int)
     return head + (distance - head) // 4 * 4
 
 
-def cases(step: int) -> Iterator[tuple[int, int]]:
-    """(length, distance from the end of the page): every one of them, or one in `step` of both."""
-    for distance in range(0, LONGEST + 1, step):
-        for length in range(0, LONGEST + 1, step):
-            yield length, distance
-
-
 def step_of(bench: Bench) -> int:
     """The whole product on one of the machines; the others' routines are built from the same source."""
     return 5 if bench.machine.booted.state.pae or not bench.machine.booted.state.smap else 1
@@ -101,7 +68,7 @@ def step_of(bench: Bench) -> int:
 
 @pytest.mark.parametrize("mask", [0, 7])
 def test_copies_from_user_report_the_exact_residue(bench: Bench, mask: int) -> None:
-    bench.prefer_movsl(mask)
+    prefer_movsl(bench, mask)
     for length, distance in cases(step_of(bench)):
         bench.kernel_buffer[: LONGEST + 8] = KERNEL[: LONGEST + 8]
         source = bench.end - distance
@@ -116,7 +83,7 @@ def test_copies_from_user_report_the_exact_residue(bench: Bench, mask: int) -> N
 
 @pytest.mark.parametrize("mask", [0, 7])
 def test_copies_to_user_report_the_exact_residue(bench: Bench, mask: int) -> None:
-    bench.prefer_movsl(mask)
+    prefer_movsl(bench, mask)
     bench.kernel_buffer[: LONGEST + 8] = KERNEL[: LONGEST + 8]
     for length, distance in cases(step_of(bench)):
         bench.user_page[:] = USER[:PAGE]
@@ -136,7 +103,7 @@ def test_copies_to_user_report_the_exact_residue(bench: Bench, mask: int) -> Non
 def test_source_and_destination_at_every_alignment(bench: Bench) -> None:
     """The whole product of alignments, in both directions, around the lengths where the routine changes its way."""
     for mask in (0, 7):
-        bench.prefer_movsl(mask)
+        prefer_movsl(bench, mask)
         for offset in range(8):
             for length in (7, 8, 9, 15, 63, 64, 65, 67, 68, 71, 130):
                 for distance in range(max(0, length - 9), length + 2):
@@ -148,7 +115,7 @@ def test_source_and_destination_at_every_alignment(bench: Bench) -> None:
 
 
 def test_each_routine_of_this_version_leaves_its_residue_in_its_register(bench: Bench) -> None:
-    bench.prefer_movsl(0)
+    prefer_movsl(bench, 0)
     machine = bench.machine
     for routine in machine.profile.user_copy_routines:
         for length, distance in ((n, d) for n in range(0, 140, 3) for d in range(0, 140, 7)):
