@@ -15,15 +15,15 @@ arm64's exception table by era.
 
 from __future__ import annotations
 
-from .exception_format import (
-    BpfFixup,
-    DataField,
-    ExceptionFormat,
-    ExceptionType,
-    Layout,
-    ThirdWord,
-    newest_numbers,
+from .data_exception_types import (
+    access_err_zero,
+    bpf,
+    data_layout,
+    fixup,
+    load_unaligned_zeropad,
+    register_fields,
 )
+from .exception_format import BpfFixup, DataField, ExceptionFormat, ExceptionType, Layout, ThirdWord
 from .plain_exception_types import BUILD_SORTS, DEFAULT, pointers
 
 EXTABLE = "arch/arm64/mm/extable.c"
@@ -31,38 +31,14 @@ EXTABLE = "arch/arm64/mm/extable.c"
 REGISTERS = (*(f"x{number}" for number in range(31)), "wzr")
 """31 is the zero register: nothing is written. Kernel: arch/arm64/include/asm/gpr-num.h, v6.12."""
 
-ERR = DataField("err", 16, 5, REGISTERS)
-ZERO = DataField("zero", 21, 5, REGISTERS)
-DATA = DataField("data", 16, 5, REGISTERS)
-ADDR = DataField("addr", 21, 5, REGISTERS)
-"""Kernel: arch/arm64/include/asm/asm-extable.h EX_DATA_REG_ERR and its neighbours, v6.12."""
+DATA, ADDR = register_fields("data", "addr", REGISTERS)
 WRITE = DataField("uaccess", 16, 1, ("read", "write"))
 """Which half of a copy is the user's. Kernel: arch/arm64/include/asm/asm-extable.h EX_DATA_UACCESS_WRITE, v6.15."""
 
 TYPES = (
-    ExceptionType(
-        "bpf",
-        1,
-        (),
-        "a BPF program's load: skip it and clear its target (the fixup word holds both)",
-        "arch/arm64/net/bpf_jit_comp.c ex_handler_bpf(), v6.12",
-    ),
-    ExceptionType(
-        "uaccess_err_zero",
-        2,
-        (),
-        "a user access: err := -EFAULT, zero := 0",
-        f"{EXTABLE} ex_handler_uaccess_err_zero(), v6.12",
-        (ERR, ZERO),
-    ),
-    ExceptionType(
-        "kaccess_err_zero",
-        3,
-        (),
-        "a kernel access that may fault: err := -EFAULT, zero := 0",
-        f"{EXTABLE} ex_handler_uaccess_err_zero(), v6.12",
-        (ERR, ZERO),
-    ),
+    bpf(1, "arch/arm64/net/bpf_jit_comp.c ex_handler_bpf(), v6.12"),
+    access_err_zero("uaccess_err_zero", 2, "a user access", EXTABLE, REGISTERS),
+    access_err_zero("kaccess_err_zero", 3, "a kernel access that may fault", EXTABLE, REGISTERS),
     ExceptionType(
         "uaccess_cpy",
         4,
@@ -71,28 +47,18 @@ TYPES = (
         f"{EXTABLE} fixup_exception(), v6.15",
         (WRITE,),
     ),
-    ExceptionType(
-        "load_unaligned_zeropad",
-        5,
-        (),
-        "a word load across a page's end: zeroes for what is not there",
-        f"{EXTABLE} ex_handler_load_unaligned_zeropad(), v6.12",
-        (DATA, ADDR),
-    ),
-    ExceptionType("fixup", None, (), "go on at the fixup", f"{EXTABLE} ex_handler_fixup(), v5.16"),
+    load_unaligned_zeropad(5, f"{EXTABLE} ex_handler_load_unaligned_zeropad(), v6.12", REGISTERS),
+    fixup(None, f"{EXTABLE} ex_handler_fixup(), v5.16"),
     DEFAULT,
 )
 
 LAYOUTS = (
-    Layout(
-        "data-6.15",
-        12,
-        ThirdWord.TYPE_AND_DATA,
-        (6, 15),
-        None,
-        "arch/arm64/include/asm/asm-extable.h EX_TYPE_UACCESS_CPY (in v6.15): types renumbered",
+    data_layout(
         "arm64",
-        numbers=newest_numbers(TYPES),
+        TYPES,
+        (6, 15),
+        "arch/arm64/include/asm/asm-extable.h EX_TYPE_UACCESS_CPY (in v6.15): types renumbered",
+        "data-6.15",
     ),
     Layout(
         "data-6.0",

@@ -7,7 +7,8 @@ LoongArch's exception table by era. The type numbers are not RISC-V's.
 
 from __future__ import annotations
 
-from .exception_format import BpfFixup, DataField, ExceptionFormat, ExceptionType, Layout, ThirdWord, newest_numbers
+from .data_exception_types import access_err_zero, bpf, data_layout, fixup
+from .exception_format import BpfFixup, ExceptionFormat
 from .plain_exception_types import BUILD_SORTS_MORE, DEFAULT, pointers
 
 EXTABLE = "arch/loongarch/mm/extable.c"
@@ -21,39 +22,15 @@ REGISTERS = (
 )
 """By the ABI's names. 0 is the zero register. Kernel: arch/loongarch/include/asm/gpr-num.h, v6.12."""
 
-ERR = DataField("err", 16, 5, REGISTERS)
-ZERO = DataField("zero", 21, 5, REGISTERS)
-"""Kernel: arch/loongarch/include/asm/asm-extable.h EX_DATA_REG_ERR, EX_DATA_REG_ZERO, v6.12."""
-
 TYPES = (
-    ExceptionType("fixup", 1, (), "go on at the fixup", f"{EXTABLE} ex_handler_fixup(), v6.12"),
-    ExceptionType(
-        "uaccess_err_zero",
-        2,
-        (),
-        "a user access: err := -EFAULT, zero := 0",
-        f"{EXTABLE} ex_handler_uaccess_err_zero(), v6.12",
-        (ERR, ZERO),
-    ),
-    ExceptionType(
-        "bpf",
-        3,
-        (),
-        "a BPF program's load: skip it and clear its target (the fixup word holds both)",
-        "arch/loongarch/net/bpf_jit.c ex_handler_bpf(), v6.12",
-    ),
+    fixup(1, f"{EXTABLE} ex_handler_fixup(), v6.12"),
+    access_err_zero("uaccess_err_zero", 2, "a user access", EXTABLE, REGISTERS),
+    bpf(3, "arch/loongarch/net/bpf_jit.c ex_handler_bpf(), v6.12"),
     DEFAULT,
 )
 
-LAYOUT_DATA = Layout(
-    "data",
-    12,
-    ThirdWord.TYPE_AND_DATA,
-    (6, 2),
-    None,
-    "arch/loongarch/include/asm/asm-extable.h __ASM_EXTABLE_RAW, v6.12",
-    "loongarch",
-    numbers=newest_numbers(TYPES),
+LAYOUT_DATA = data_layout(
+    "loongarch", TYPES, (6, 2), "arch/loongarch/include/asm/asm-extable.h __ASM_EXTABLE_RAW, v6.12"
 )
 
 LOONGARCH64_EXCEPTIONS = ExceptionFormat(

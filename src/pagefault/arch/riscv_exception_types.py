@@ -7,7 +7,8 @@ RISC-V's exception table by era.
 
 from __future__ import annotations
 
-from .exception_format import BpfFixup, DataField, ExceptionFormat, ExceptionType, Layout, ThirdWord, newest_numbers
+from .data_exception_types import access_err_zero, bpf, data_layout, fixup, load_unaligned_zeropad
+from .exception_format import BpfFixup, ExceptionFormat
 from .plain_exception_types import BUILD_SORTS_MORE, DEFAULT, pointers
 
 EXTABLE = "arch/riscv/mm/extable.c"
@@ -20,49 +21,16 @@ REGISTERS = (
 )
 """By the ABI's names. 0 is the zero register: nothing is written. Kernel: arch/riscv/include/asm/gpr-num.h, v6.12."""
 
-ERR = DataField("err", 16, 5, REGISTERS)
-ZERO = DataField("zero", 21, 5, REGISTERS)
-DATA = DataField("data", 16, 5, REGISTERS)
-ADDR = DataField("addr", 21, 5, REGISTERS)
-"""Kernel: arch/riscv/include/asm/asm-extable.h EX_DATA_REG_ERR and its neighbours, v6.12."""
-
 TYPES = (
-    ExceptionType("fixup", 1, (), "go on at the fixup", f"{EXTABLE} ex_handler_fixup(), v6.12"),
-    ExceptionType(
-        "bpf",
-        2,
-        (),
-        "a BPF program's load: skip it and clear its target (the fixup word holds both)",
-        "arch/riscv/net/bpf_jit_comp64.c ex_handler_bpf(), v6.12",
-    ),
-    ExceptionType(
-        "uaccess_err_zero",
-        3,
-        (),
-        "a user access: err := -EFAULT, zero := 0",
-        f"{EXTABLE} ex_handler_uaccess_err_zero(), v6.12",
-        (ERR, ZERO),
-    ),
-    ExceptionType(
-        "load_unaligned_zeropad",
-        4,
-        (),
-        "a word load across a page's end: zeroes for what is not there",
-        f"{EXTABLE} ex_handler_load_unaligned_zeropad(), v6.12; not in v6.1",
-        (DATA, ADDR),
-    ),
+    fixup(1, f"{EXTABLE} ex_handler_fixup(), v6.12"),
+    bpf(2, "arch/riscv/net/bpf_jit_comp64.c ex_handler_bpf(), v6.12"),
+    access_err_zero("uaccess_err_zero", 3, "a user access", EXTABLE, REGISTERS),
+    load_unaligned_zeropad(4, f"{EXTABLE} ex_handler_load_unaligned_zeropad(), v6.12; not in v6.1", REGISTERS),
     DEFAULT,
 )
 
-LAYOUT_DATA = Layout(
-    "data",
-    12,
-    ThirdWord.TYPE_AND_DATA,
-    (5, 17),
-    None,
-    "arch/riscv/include/asm/asm-extable.h __ASM_EXTABLE_RAW, v6.1 and v6.12",
-    "riscv",
-    numbers=newest_numbers(TYPES),
+LAYOUT_DATA = data_layout(
+    "riscv", TYPES, (5, 17), "arch/riscv/include/asm/asm-extable.h __ASM_EXTABLE_RAW, v6.1 and v6.12"
 )
 ABSOLUTE = "arch/riscv/include/asm/asm.h RISCV_PTR, v5.16"
 
