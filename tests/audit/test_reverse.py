@@ -75,6 +75,14 @@ def test_windows(code: str, covered: tuple[int, ...], lacking: list[int]) -> Non
     assert found_at(x86(("touch", code)).with_entries(*entries)) == lacking
 
 
+def test_what_the_walk_finds_is_in_its_order() -> None:
+    """By hash it would be another one each time, and so would what an audit says of an access in two windows."""
+    context = AuditContext(x86(("touch", "0f01cb" + "8b07 8b16" * 8 + "0f01ca c3")))
+    walk = Walk(context.x86_code, x86_surroundings(context))
+    walk.run(TEXT)
+    assert [access.address - TEXT for access in walk.accesses] == list(range(3, 35, 2))
+
+
 def test_a_call_inside_a_window_is_followed() -> None:
     # touch: stac; call 0x100; clac; ret        inner: mov (%rdi),%eax; mov 8(%rdi),%eax; ret
     made = x86(("touch", "0f01cb e8f8000000 0f01ca c3"), ("inner", "8b07 8b4708 c3"))

@@ -19,21 +19,21 @@ from audit.specimen import (
     piece,
     x86,
 )
-from pagefault.arch.platform import ARM64, MIPS64, RISCV64, S390, Platform
+from pagefault.arch.platform import ARM64, LOONGARCH64, MIPS64, RISCV64, S390, Platform
 from pagefault.audit import audit
 from pagefault.audit.boundaries import boundary
 from pagefault.audit.context import AuditContext, TableEntry
 from pagefault.audit.families import ASSEMBLY, fixup_elsewhere
-from pagefault.audit.handler_types import ONLY_JIT, misfits
+from pagefault.audit.handler_types import ONLY_JIT, cannot_fault, misfit, misfits
 from pagefault.audit.order import duplicate
-from pagefault.audit.places import fixup_is_insn, fixup_not_code
+from pagefault.audit.places import fixup_is_insn, fixup_not_code, not_a_boundary
 from pagefault.images.open_image import open_image
 from pagefault.kernels import small_kernel
 from pagefault.tables import extable_build
 
 LOAD = "8b07 c3 90909090"
 """0: mov (%rdi),%eax; 2: ret"""
-BASE = {"arm64": TEXT, "s390": 0x10_0000, "riscv64": 0xFFFF_FFFF_8000_0000}
+BASE = {"arm64": TEXT, "s390": 0x10_0000, "riscv64": 0xFFFF_FFFF_8000_0000, "loongarch64": 0xFFFF_FFFF_8000_0000}
 
 
 def codes(image: Specimen) -> list[str]:
@@ -193,6 +193,24 @@ def test_on_s390_no_handler_writes_r15() -> None:
 def test_arm64_zeropad_names_the_registers_of_its_load(data: int, address: int, expected: list[str]) -> None:
     # ldr x1, [x0]; ret
     assert codes(of(ARM64, "data-6.0", "010040f9 c0035fd6", (0, 4, 4 | (address << 5 | data) << 16))) == expected
+
+
+def test_a_finding_is_at_the_entry_and_its_instruction() -> None:
+    image = functions("first", "second").with_entries(entry(0, 2), entry(259, 258))
+    [found] = audit(image).unexplained
+    assert found.message.startswith("entry 1 is for second+0x3, `nop`, which cannot fault")
+    assert (found.place.address, found.place.table, found.place.entry) == (TEXT + 259, "__ex_table", 1)
+
+
+def test_what_needs_a_decoder_is_skipped_without_one() -> None:
+    context = AuditContext(of(LOONGARCH64, "data", "00" * 16, (0, 8, 1)))
+    found = [*misfit(context), *cannot_fault(context), *not_a_boundary(context)]
+    assert not found
+    assert context.skipped == [
+        ("whether types fit their instructions", "no decoder for loongarch64"),
+        ("whether instructions of entries can fault", "no decoder for loongarch64"),
+        ("whether entries point at instructions", "no decoder for loongarch64"),
+    ]
 
 
 def test_only_a_jit_writes_bpf_entries() -> None:

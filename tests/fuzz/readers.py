@@ -217,8 +217,7 @@ def entries_of(table: ExceptionTable) -> None:
 def relocations(data: bytes) -> None:
     """The relocations of every section of a file, applied to the section they are for."""
     found = Elf.from_bytes(memoryview(data), "specimen")
-    symtab = next((each for each in found.sections if each.type == "SHT_SYMTAB"), None)
-    entries = symbol_entries(found, symtab)
+    entries = symbol_entries(found, found.symtab)
     values, known = entries["value"].astype(np.uint64), np.ones(len(entries), np.bool_)
     for section in found.sections:
         if section.type in ("SHT_REL", "SHT_RELA") and section.info < len(found.sections):

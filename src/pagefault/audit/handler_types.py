@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ..arch.disassembly import Disassembled, can_disassemble
+from ..arch.disassembly import Disassembled
 from ..arch.faulting import can_fault
 from .context import AuditContext, TableEntry
-from .rule import Hit
+from .rule import Hit, by_decoding, of_each_entry
 from .x86_operands import register
 
 X86 = frozenset({"EM_X86_64", "EM_386"})
@@ -45,37 +45,30 @@ STACK_POINTERS = {
 }
 
 
-def unknown_type(context: AuditContext) -> Iterator[Hit]:
+@of_each_entry
+def unknown_type(context: AuditContext, each: TableEntry) -> str | None:
     """
     An entry has a type that its kernel does not know.
 
     Kernel: arch/x86/mm/extable.c fixup_exception() ends in BUG(), arch/s390/mm/extable.c in panic(), v6.1.
     """
-    for each in context.entries:
-        if each.entry.type == "unknown":
-            yield Hit(
-                each.entry.insn,
-                f"entry {each.entry.index}, for {context.name(each.entry.insn)}, has type {each.entry.number}, which "
-                "is none of this kernel's",
-                each,
-            )
+    entry = each.entry
+    if entry.type != "unknown":
+        return None
+    return (
+        f"entry {entry.index}, for {context.name(entry.insn)}, has type {entry.number}, which is none of this kernel's"
+    )
 
 
-def misfit(context: AuditContext) -> Iterator[Hit]:
+@by_decoding("whether types fit their instructions")
+@of_each_entry
+def misfit(context: AuditContext, each: TableEntry) -> str | None:
     """An entry's type says more about the instruction than is true of it."""
-    if not can_disassemble(context.platform):
-        context.skip("whether types fit their instructions", f"no decoder for {context.platform.name}")
-        return
-    for each in context.entries:
-        wrong = misfits(context, each)
-        if wrong is not None:
-            entry = each.entry
-            yield Hit(
-                entry.insn,
-                f"entry {entry.index} of type {entry.type} is for {context.name(entry.insn)}, "
-                f"{words(context, entry.insn)}: {wrong}",
-                each,
-            )
+    entry, wrong = each.entry, misfits(context, each)
+    if wrong is None:
+        return None
+    what = f"entry {entry.index} of type {entry.type}"
+    return f"{what} is for {context.name(entry.insn)}, {words(context, entry.insn)}: {wrong}"
 
 
 def words(context: AuditContext, address: int) -> str:
@@ -201,24 +194,18 @@ def impossible_register(context: AuditContext) -> Iterator[Hit]:
                 )
 
 
-def cannot_fault(context: AuditContext) -> Iterator[Hit]:
+@by_decoding("whether instructions of entries can fault")
+@of_each_entry
+def cannot_fault(context: AuditContext, each: TableEntry) -> str | None:
     """
     An entry is for an instruction that cannot fault: the one that can stands next to it, unprotected.
 
     On s390 an exception may leave the address of the next instruction behind, so entries there come in pairs.
     Kernel: arch/s390/include/asm/uaccess.h __put_get_user_asm(), v6.1.
     """
-    if not can_disassemble(context.platform):
-        context.skip("whether instructions of entries can fault", f"no decoder for {context.platform.name}")
-        return
-    for each in context.entries:
-        entry = each.entry
-        variants = context.variants(entry.insn)
-        before = context.code(entry.insn - LOOK_BACK, LOOK_BACK)
-        if not variants or any(can_fault(context.platform, one, before=before) for one in variants):
-            continue
-        yield Hit(
-            entry.insn,
-            f"entry {entry.index} is for {context.name(entry.insn)}, {words(context, entry.insn)}, which cannot fault",
-            each,
-        )
+    entry = each.entry
+    variants = context.variants(entry.insn)
+    before = context.code(entry.insn - LOOK_BACK, LOOK_BACK)
+    if not variants or any(can_fault(context.platform, one, before=before) for one in variants):
+        return None
+    return f"entry {entry.index} is for {context.name(entry.insn)}, {words(context, entry.insn)}, which cannot fault"

@@ -31,7 +31,7 @@ class ModuleRelocations:
         self.module, self.elf = module, module.elf
         numbers = [number for number, each in enumerate(self.elf.sections) if each.allocated and each.size]
         self._bases = dict(zip(numbers, (section.address for section in module.sections), strict=True))
-        self._symtab = next((section for section in self.elf.sections if section.type == "SHT_SYMTAB"), None)
+        self._symtab = self.elf.symtab
         self._fields: dict[int, dict[int, Target]] = {}
 
     def target(self, address: int) -> Target | None:

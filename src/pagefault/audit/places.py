@@ -4,36 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..arch.disassembly import can_disassemble
 from ..arch.faulting import Cause, causes
 from ..images.module import Module
 from .boundaries import boundary
 from .context import AuditContext, TableEntry
 from .families import NOT_ADDRESSES
 from .handler_types import LOOK_BACK
-from .rule import Hit
+from .rule import Hit, by_decoding, of_each_entry
 from .x86_operands import FULL_NAMES, Step, register, step
 
 REPLACEMENTS = ".altinstr_replacement"
 """Code to be patched in. Kernel: arch/x86/include/asm/alternative.h ALTERNATIVE(), v6.1."""
 
 
-def insn_not_code(context: AuditContext) -> Iterator[Hit]:
+@of_each_entry
+def insn_not_code(context: AuditContext, each: TableEntry) -> str | None:
     """
     An entry's instruction does not lie in executable memory, or where code lies that runs somewhere else.
 
     Kernel: arch/x86/kernel/alternative.c apply_alternatives(), v6.1: a fault comes from the place that was patched.
     """
-    for each in context.entries:
-        insn = each.entry.insn
-        section = context.section(insn)
-        if context.executable(insn) is None:
-            what = where(context, insn)
-        elif section is not None and section.name == REPLACEMENTS:
-            what = f"lies in {REPLACEMENTS}, from where it is copied before it runs"
-        else:
-            continue
-        yield Hit(insn, f"entry {each.entry.index}'s instruction {what}", each)
+    insn = each.entry.insn
+    section = context.section(insn)
+    if context.executable(insn) is None:
+        return f"entry {each.entry.index}'s instruction {where(context, insn)}"
+    if section is not None and section.name == REPLACEMENTS:
+        return f"entry {each.entry.index}'s instruction lies in {REPLACEMENTS}, from where it is copied before it runs"
+    return None
 
 
 def fixup_not_code(context: AuditContext) -> Iterator[Hit]:
@@ -55,11 +52,9 @@ def where(context: AuditContext, address: int) -> str:
     return f"lies in {section.name}, which is not executable" if section else "lies in no section of the image"
 
 
+@by_decoding("whether entries point at instructions")
 def not_a_boundary(context: AuditContext) -> Iterator[Hit]:
     """An entry points into the middle of an instruction, as decoding its function from the start shows."""
-    if not can_disassemble(context.platform):
-        context.skip("whether entries point at instructions", f"no decoder for {context.platform.name}")
-        return
     for each in context.entries:
         entry = each.entry
         for what, address in (("instruction", entry.insn), ("fixup", entry.fixup)):
@@ -75,7 +70,8 @@ def not_a_boundary(context: AuditContext) -> Iterator[Hit]:
                 )
 
 
-def fixup_is_insn(context: AuditContext) -> Iterator[Hit]:
+@of_each_entry
+def fixup_is_insn(context: AuditContext, each: TableEntry) -> str | None:
     """
     An entry's fixup is the very instruction that faults.
 
@@ -86,19 +82,16 @@ def fixup_is_insn(context: AuditContext) -> Iterator[Hit]:
     Kernel: arch/s390/kernel/text_amode31.S _diag26c_amode31(), arch/s390/include/asm/diag.h diag310(),
     arch/x86/include/asm/segment.h __loadsegment_simple(), v6.1.
     """
-    for each in context.entries:
-        entry = each.entry
-        if entry.fixup != entry.insn or entry.type in NOT_ADDRESSES:
-            continue
-        found = context.instruction(entry.insn)
-        before = context.code(entry.insn - LOOK_BACK, LOOK_BACK)
-        if found is not None and Cause.LATE in causes(context.platform, found, before=before):
-            continue
-        if found is not None and entry.type == "imm_reg" and reads(step(found), dict(entry.fields).get("reg", "")):
-            continue
-        yield Hit(
-            entry.insn, f"entry {entry.index}, for {context.name(entry.insn)}, leads to its own instruction", each
-        )
+    entry = each.entry
+    if entry.fixup != entry.insn or entry.type in NOT_ADDRESSES:
+        return None
+    found = context.instruction(entry.insn)
+    before = context.code(entry.insn - LOOK_BACK, LOOK_BACK)
+    if found is not None and Cause.LATE in causes(context.platform, found, before=before):
+        return None
+    if found is not None and entry.type == "imm_reg" and reads(step(found), dict(entry.fields).get("reg", "")):
+        return None
+    return f"entry {entry.index}, for {context.name(entry.insn)}, leads to its own instruction"
 
 
 def reads(instruction: Step, name: str) -> bool:
@@ -107,23 +100,23 @@ def reads(instruction: Step, name: str) -> bool:
     return not instruction.name.startswith("pop") and FULL_NAMES.get(name) in [register(each) for each in sources]
 
 
-def fixup_freed(context: AuditContext) -> Iterator[Hit]:
+@of_each_entry
+def fixup_freed(context: AuditContext, each: TableEntry) -> str | None:
     """
     An entry's instruction stays and its fixup is freed once the kernel (or the module) is up.
 
     Kernel: init/main.c free_initmem(), kernel/module/main.c do_free_init(), v6.1.
     """
-    for each in context.entries:
-        insn, fixup = context.section(each.entry.insn), context.section(each.entry.fixup)
-        if insn is None or fixup is None or each.entry.type in NOT_ADDRESSES:
-            continue
-        if fixup.discarded and fixup.executable and not insn.discarded:
-            yield Hit(
-                each.entry.insn,
-                f"entry {each.entry.index} is for {context.name(each.entry.insn)} in {insn.name}, which stays, and its "
-                f"fixup is in {fixup.name}, which is freed",
-                each,
-            )
+    entry = each.entry
+    insn, fixup = context.section(entry.insn), context.section(entry.fixup)
+    if insn is None or fixup is None or entry.type in NOT_ADDRESSES:
+        return None
+    if insn.discarded or not (fixup.discarded and fixup.executable):
+        return None
+    return (
+        f"entry {entry.index} is for {context.name(entry.insn)} in {insn.name}, which stays, and its fixup is in "
+        f"{fixup.name}, which is freed"
+    )
 
 
 def stays_after_init(context: AuditContext) -> Iterator[Hit]:

@@ -1,10 +1,12 @@
-"""The form of a rule."""
+"""The form of a rule, and of those that look at one entry at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import wraps
 
+from ..arch.disassembly import can_disassemble
 from .context import AuditContext, TableEntry
 from .finding import Finding, Severity
 
@@ -25,6 +27,40 @@ class Hit:
     why: str | None = None
 
 
+Check = Callable[[AuditContext], Iterator[Hit]]
+EntryCheck = Callable[[AuditContext, TableEntry], str | None]
+"""What is wrong with an entry, as a sentence; None if nothing is."""
+
+
+def of_each_entry(wrong: EntryCheck) -> Check:
+    """The check that asks this of every entry. What it finds is at the entry's instruction."""
+
+    @wraps(wrong)
+    def check(context: AuditContext) -> Iterator[Hit]:
+        for each in context.entries:
+            message = wrong(context, each)
+            if message is not None:
+                yield Hit(each.entry.insn, message, each)
+
+    return check
+
+
+def by_decoding(what: str) -> Callable[[Check], Check]:
+    """For a check that reads instructions: without a decoder it is skipped, and that `what` is not known is said."""
+
+    def decorated(check: Check) -> Check:
+        @wraps(check)
+        def decoding(context: AuditContext) -> Iterator[Hit]:
+            if can_disassemble(context.platform):
+                yield from check(context)
+            else:
+                context.skip(what, f"no decoder for {context.platform.name}")
+
+        return decoding
+
+    return decorated
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """
@@ -36,7 +72,7 @@ class Rule:
     title: str
     severity: Severity
     why: str
-    check: Callable[[AuditContext], Iterator[Hit]]
+    check: Check
 
     @property
     def page(self) -> str:

@@ -70,13 +70,13 @@ class Surroundings:
 @dataclass
 class Walk:
     """
-    One function's walk: the accesses found, the STACs that it `opened` windows at, why some code was not followed, and
-    whether a window `left` the module.
+    One function's walk: the accesses found (each once, in the walk's order, so that an audit says the same every time),
+    the STACs that it `opened` windows at, why some code was not followed, and whether a window `left` the module.
     """
 
     code: X86Code
     around: Surroundings
-    accesses: set[Access] = field(default_factory=set)
+    accesses: dict[Access, None] = field(default_factory=dict)
     phis: Phis = field(default_factory=Phis)
     lost: set[str] = field(default_factory=set)
     opened: set[int] = field(default_factory=set)
@@ -164,7 +164,7 @@ class Walk:
             self.reach(Point(fixup, place.window, place.calls), state)
         if not (step.calls or step.jumps):
             for memory in step.accesses:
-                self.accesses.add(Access(step.address, state.address(memory), place.window, fixup is not None))
+                self.accesses[Access(step.address, state.address(memory), place.window, fixup is not None)] = None
         here = (step.address, place.calls)
         if step.calls:
             return self.call(step, place, state)

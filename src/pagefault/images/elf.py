@@ -11,7 +11,7 @@ from __future__ import annotations
 import mmap
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -23,6 +23,7 @@ from elftools.elf.structs import ELFStructs
 
 from ..arch.platform import ByteOrder
 from ..errors import BadInput
+from ..tables.symbols import SymbolTable
 
 ELF_MAGIC = b"\x7fELF"
 MAX_HEADERS = 16_384
@@ -150,6 +151,33 @@ class Elf:
     def section(self, name: str) -> Section | None:
         """The first section of that name."""
         return next((section for section in self.sections if section.name == name), None)
+
+    @property
+    def symtab(self) -> Section | None:
+        """The symbol table; None if the file was stripped."""
+        return next((section for section in self.sections if section.type == "SHT_SYMTAB"), None)
+
+    def symbols(
+        self, *, kernel_half: int, section_bases: Sequence[int] | None = None, module: str | None = None
+    ) -> SymbolTable:
+        """
+        What the symbol table names; an empty table if the file was stripped. For parameters see `SymbolTable.from_elf`.
+
+        Errors: BadInput if it is no symbol table, or has no strings.
+        """
+        table = self.symtab
+        if table is None:
+            return SymbolTable.empty(self.path)
+        return SymbolTable.from_elf(
+            table.data,
+            self.strings_of(table),
+            where=self.path,
+            bits=self.bits,
+            byte_order=self.byte_order,
+            kernel_half=kernel_half,
+            section_bases=section_bases,
+            module=module,
+        )
 
     def offset_of(self, piece: memoryview) -> int:
         """Where in the file a piece of it lies."""

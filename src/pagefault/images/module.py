@@ -177,7 +177,7 @@ class Module:
 
     @cached_property
     def _symtab(self) -> Section | None:
-        return next((section for section in self.elf.sections if section.type == "SHT_SYMTAB"), None)
+        return self.elf.symtab
 
     @cached_property
     def _entries(self) -> np.ndarray[tuple[int], np.dtype[np.void]]:
@@ -202,16 +202,8 @@ class Module:
     @cached_property
     def symbols(self) -> SymbolTable:
         """The module's own symbols, at its made-up addresses; an empty table if it was stripped."""
-        table = self._symtab
-        if table is None:
-            return SymbolTable.empty(self.path)
         addresses = self._layout[0]
-        return SymbolTable.from_elf(
-            table.data,
-            self.elf.strings_of(table),
-            where=self.path,
-            bits=self.elf.bits,
-            byte_order=self.elf.byte_order,
+        return self.elf.symbols(
             kernel_half=self.platform.kernel_half,
             section_bases=[addresses.get(number, -1) for number in range(len(self.elf.sections))],
             module=self.module,

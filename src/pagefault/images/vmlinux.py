@@ -142,17 +142,12 @@ class Vmlinux:
         """The image's symbols; a stripped image has an empty table, whose `find` says so."""
         if self._given_symbols is not None:
             return self._given_symbols
-        table = next((section for section in self.elf.sections if section.type == "SHT_SYMTAB"), None)
-        if table is None:
-            return SymbolTable.empty(self.path)
-        return SymbolTable.from_elf(
-            table.data,
-            self.elf.strings_of(table),
-            where=self.path,
-            bits=self.elf.bits,
-            byte_order=self.elf.byte_order,
-            kernel_half=self.platform.kernel_half,
-        )
+        return self.elf.symbols(kernel_half=self.platform.kernel_half)
+
+    @property
+    def release(self) -> str:
+        """The release as uname tells it, out of the banner."""
+        return self.banner.split()[2]
 
     @cached_property
     def banner(self) -> str:
