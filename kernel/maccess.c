@@ -2,14 +2,6 @@
 /* Reads and writes that must not wait for a page: what is not there now is -EFAULT. */
 #include "uaccess.h"
 
-static inline struct task_struct *current(void)
-{
-	struct task_struct *task;
-
-	asm("mov %%gs:current_task, %0" : "=r" (task));
-	return task;
-}
-
 /* From here on the fault handler brings no page in: it goes straight to the exception table. Sections nest. */
 void pagefault_disable(void)
 {

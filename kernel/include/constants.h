@@ -7,7 +7,9 @@
 #define THREAD_SIZE		(4 * PAGE_SIZE)
 
 #define EFAULT			14
+#define EINVAL			22
 #define ERANGE			34
+#define ENOSYS			38
 
 /* One past the last user address: the last page below the hole is never a user's. */
 #define TASK_SIZE_MAX_L4	0x00007ffffffff000
@@ -16,6 +18,7 @@
 
 /* Kernel: arch/x86/include/asm/cpufeatures.h, v6.1. word * 32 + bit. */
 #define X86_FEATURE_REP_GOOD	(3 * 32 + 16)
+#define X86_FEATURE_XSAVE	(4 * 32 + 26)
 #define X86_FEATURE_ERMS	(9 * 32 + 9)
 #define X86_FEATURE_SMAP	(9 * 32 + 20)
 #define X86_FEATURE_LA57	(16 * 32 + 16)

@@ -57,4 +57,22 @@ static inline unsigned long copy_user_generic(void *to, const void *from, unsign
 	error;										\
 })
 
+/* 0 or -EFAULT. Checks no range. */
+#define __put_user(value, pointer) ({							\
+	int error;									\
+	asm volatile("call __put_user_nocheck_%c[size]"					\
+		     : "=c" (error), "+r" (current_stack_pointer)			\
+		     : "0" (pointer), "a" ((unsigned long)(value)), [size] "i" (sizeof(value)) \
+		     : "memory");							\
+	error;										\
+})
+
+static inline struct task_struct *current(void)
+{
+	struct task_struct *task;
+
+	asm("mov %%gs:current_task, %0" : "=r" (task));
+	return task;
+}
+
 #endif
