@@ -10,11 +10,13 @@ from handler.world import USER_AREA, World, page_fault
 from pagefault.arch import x86
 from pagefault.handler.decision import Answer, BadArea
 from pagefault.handler.handle_mm_fault import handle_mm_fault
+from pagefault.handler.user_address import fault_flags
 from pagefault.memory.ram import FrameAllocator
 from pagefault.tables.pagetable import walk
 from pagefault.vocabulary.address import PAGE
 from pagefault.vocabulary.effect import TakeFrame, WriteEntry, ZeroFrame
 from pagefault.vocabulary.outcome import OutOfMemory, Resolved
+from pagefault.vocabulary.vm_fault import FaultFlag, VmFault
 from pagefault.vocabulary.walk import Mapped
 
 W, U = 2, 4
@@ -23,7 +25,8 @@ W, U = 2, 4
 def decide(world: World, address: int, code: int, *, user_mode: bool = False) -> Answer:
     vma = world.user.vmas.vma_lookup(address)
     assert vma is not None
-    return handle_mm_fault(page_fault(address, code, user_mode=user_mode), world.context, world.user, vma, ())
+    flags = fault_flags(page_fault(address, code, user_mode=user_mode), world.context)
+    return handle_mm_fault(world.context, world.user, vma, address, flags)
 
 
 def taken(answer: Answer) -> list[str]:
@@ -86,6 +89,7 @@ def test_out_of_memory(code: int, needed: int) -> None:
         kernel = decide(world, USER_AREA, code | U)
         assert kernel.outcome == BadArea("SEGV_MAPERR"), "the kernel's own access takes the fixup"
         assert kernel.effects == ()
+        assert kernel.result == VmFault.OOM
     assert isinstance(decide(drained(needed), USER_AREA, code).outcome, Resolved)
 
 
@@ -104,5 +108,28 @@ def test_effects_that_come_first_stay_first() -> None:
     world = World()
     vma = world.area()
     first = TakeFrame(0, use="a test")
-    answer = handle_mm_fault(page_fault(USER_AREA, 0), world.context, world.user, vma, (first,))
+    answer = handle_mm_fault(world.context, world.user, vma, USER_AREA, FaultFlag(0), (first,))
     assert answer.effects[0] == first
+
+
+def test_a_page_that_is_there_has_the_result_of_no_bits() -> None:
+    world = World()
+    world.area()
+    assert decide(world, USER_AREA, W).result == VmFault(0)
+
+
+@pytest.mark.parametrize(("version", "result"), [((6, 1), VmFault.WRITE), ((6, 12), VmFault(0))])
+def test_a_copy_says_write_until_62(version: tuple[int, int], result: VmFault) -> None:
+    world = World(version)
+    world.area()
+    world.apply(decide(world, USER_AREA, 0).effects)
+    assert decide(world, USER_AREA, W | 1).result == result
+
+
+def test_an_entry_that_is_neither_present_nor_empty_is_a_bad_area() -> None:
+    world = World()
+    world.area()
+    world.apply(decide(world, USER_AREA, W).effects)
+    slot = world.tables.entry_slot(world.user.root, USER_AREA)
+    world.tables.write(slot, 1 << 40)
+    assert decide(world, USER_AREA, 0).outcome == BadArea("SEGV_MAPERR")

@@ -24,7 +24,7 @@ from pagefault.handler.user_address import (
 )
 from pagefault.tables.address_space import MMAP_MIN_ADDR, STACK_GUARD_GAP
 from pagefault.vocabulary.address import PAGE
-from pagefault.vocabulary.effect import GrowStack
+from pagefault.vocabulary.effect import GrowStack, PrepareAnonVma
 from pagefault.vocabulary.outcome import Oops, Resolved
 
 P, W, U, RSVD, I, PK = 1, 2, 4, 8, 16, 32  # noqa: E741 -- I is the manual's letter for a fetch
@@ -120,8 +120,9 @@ def grown(world: World, address: int) -> GrowStack | None:
         return None
     vma, effects = found
     assert vma.start <= address < vma.end
-    (growth,) = effects
+    prepared, growth = effects
     assert isinstance(growth, GrowStack)
+    assert prepared == PrepareAnonVma(growth.old_start)
     return growth
 
 
@@ -181,6 +182,22 @@ def test_rlimit_stack() -> None:
     answer = no_vma(page_fault(lowest - 1, W), world.context)
     assert answer is not None
     assert "RLIMIT_STACK" in answer.because
+
+
+def test_a_stack_that_was_moved_up_grows_no_further_than_its_first_page() -> None:
+    """Its pages are numbered from where it was."""
+    world = World()
+    world.area(STACK_VMA, 2, grows_down=True, pgoff=3)
+    assert grown(world, STACK_VMA - 3 * PAGE) is not None
+    assert grown(world, STACK_VMA - 3 * PAGE - 1) is None
+
+
+def test_growth_keeps_which_page_is_which() -> None:
+    world = stack_world()
+    (stack,) = world.user.vmas
+    vma, _ = find_vma_or_grow(page_fault(STACK_VMA - 0x3008, W, ip=LISTED), world.context) or (None, ())
+    assert vma is not None
+    assert vma.linear_page_index(STACK_VMA) == stack.pgoff
 
 
 def test_mmap_min_addr() -> None:
@@ -251,7 +268,14 @@ def test_handle_the_fault() -> None:
 def test_growth_comes_before_the_page() -> None:
     answer = handle_the_fault(page_fault(STACK_VMA - 8, W, ip=LISTED), stack_world().context)
     assert answer is not None
-    assert answer.effects[0] == GrowStack(STACK_VMA, STACK_VMA - PAGE)
+    assert answer.effects[:2] == (PrepareAnonVma(STACK_VMA), GrowStack(STACK_VMA, STACK_VMA - PAGE))
+
+
+def test_a_stack_that_was_written_needs_no_anon_vma_to_grow() -> None:
+    world = World()
+    world.area(STACK_VMA, 2, grows_down=True, anon_vma=1)
+    _, effects = find_vma_or_grow(page_fault(STACK_VMA - 8, W, ip=LISTED), world.context) or (None, ())
+    assert effects == (GrowStack(STACK_VMA, STACK_VMA - PAGE),)
 
 
 @pytest.mark.parametrize(

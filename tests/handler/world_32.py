@@ -8,13 +8,18 @@ from pagefault.arch import x86, x86_32
 from pagefault.arch.x86 import CpuState
 from pagefault.arch.x86_eras import profile
 from pagefault.handler import Context
+from pagefault.handler.mm_eras import mm_rules
+from pagefault.memory.pages import Pages
 from pagefault.memory.ram import FrameAllocator, Ram
+from pagefault.mm.apply import apply
+from pagefault.mm.memory import Memory
 from pagefault.tables.address_space import AddressSpace
 from pagefault.tables.extable import ExceptionTable, ExceptionTables
 from pagefault.tables.pagetable import PageTables
-from pagefault.vocabulary.address import PAGE
-from pagefault.vocabulary.effect import Effect, FlushPage, TakeFrame, WriteEntry, ZeroFrame
+from pagefault.vocabulary.address import PAGE, PAGE_SHIFT
+from pagefault.vocabulary.effect import CpuEffect, Effect, WriteEntry
 from pagefault.vocabulary.fault import Fault
+from pagefault.vocabulary.mm_settings import MmSettings
 from pagefault.vocabulary.vma import Vma
 
 KERNEL_RW = 0x163
@@ -38,6 +43,20 @@ class World32:
         self.frames = FrameAllocator(PAGE, self.ram.size)
         self.tables = PageTables(self.ram, self.cpu, self.frames.take)
         self.zero_page = self.frames.take()
+        self.memory = Memory(
+            ram=self.ram,
+            frames=self.frames,
+            pages=Pages(self.ram.size // PAGE),
+            tables=self.tables,
+            form=x86_32,
+            cpu=self.cpu,
+            zero_page=self.zero_page,
+            rules=mm_rules(version),
+            settings=MmSettings(),
+            task_size_max=self.area.task_size_max,
+            flush=lambda: None,
+            context=lambda mm: replace(self.context, mm=mm),
+        )
         self.init_mm_root, root = self.frames.take(), self.frames.take()
         self.mm = AddressSpace(root)
         self.tables.map(self.init_mm_root, self.area.page_offset, 0, KERNEL_RW)
@@ -56,6 +75,10 @@ class World32:
         return self.tables.entry_slot(root, address, x86_32.vmalloc_level(self.cpu))
 
     @property
+    def user(self) -> AddressSpace:
+        return self.mm
+
+    @property
     def entry_size(self) -> int:
         return x86_32.geometry(self.cpu).entry_size
 
@@ -72,27 +95,25 @@ class World32:
             faulthandler_disabled=False,
             frames=self.frames,
             zero_page=self.zero_page,
+            pages=self.memory.pages,
+            inodes=self.memory.inodes,
+            rules=self.memory.rules,
+            settings=self.memory.settings,
+            huge_zero_page=self.memory.huge_zero_page,
+            swap=self.memory.swap,
+            cgroups=self.memory.cgroups,
         )
 
     def add(self, start: int, pages: int) -> None:
         """Promise the process an area."""
-        self.mm.vmas.insert(Vma(start, start + pages * PAGE))
+        self.mm.vmas.insert(Vma(start, start + pages * PAGE, pgoff=start >> PAGE_SHIFT))
 
     def apply(self, effects: tuple[Effect, ...]) -> None:
         """Carry effects out, as `machine.run` does."""
         for effect in effects:
-            match effect:
-                case TakeFrame(frame=frame):
-                    assert self.frames.take(frame) == frame
-                case ZeroFrame(frame=frame):
-                    self.ram.fill(frame, PAGE)
-                case WriteEntry(physical=physical, value=value, size=size):
-                    assert size == self.entry_size
-                    self.ram.write_entry(physical, value, size)
-                case FlushPage():
-                    pass
-                case _:
-                    raise AssertionError(effect)
+            assert not isinstance(effect, WriteEntry) or effect.size == self.entry_size
+            assert not isinstance(effect, CpuEffect), effect
+            apply(self.memory, self.mm, effect)
 
 
 def page_fault_32(address: int, code: int, *, user_mode: bool = False) -> Fault:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault.errors import BadInput, Unsupported
-from pagefault.memory.ram import FrameAllocator, Ram
+from pagefault.memory.ram import HUGE, FrameAllocator, NoFrame, Ram
 from pagefault.vocabulary.address import PAGE
 
 SIZE = 16 * PAGE
@@ -131,3 +132,99 @@ def test_peek_foretells_take_and_no_frame_is_given_twice(steps: list[str | int])
             assert frames.take(frame) == frame
             assert frame not in held
             held.append(frame)
+
+
+def test_huge_runs_are_cut_from_the_other_end_and_leave_the_rest_free() -> None:
+    frames = FrameAllocator(PAGE, 3 * HUGE + 5 * PAGE)
+    free = frames.free
+    assert frames.peek_huge() == 2 * HUGE
+    frames.take_huge(2 * HUGE)
+    assert frames.free == free - HUGE // PAGE
+    assert frames.peek_huge() == HUGE
+    assert frames.peek(6) == (*range(3 * HUGE, 3 * HUGE + 5 * PAGE, PAGE), PAGE), "the tail is used up first"
+    frames.take_huge(HUGE)
+    assert frames.peek_huge() is None, "the first 2 MiB lack a frame"
+    with pytest.raises(BadInput, match="next free 2 MiB"):
+        frames.take_huge(0)
+
+
+def test_a_huge_run_comes_back_first_and_is_broken_up_last() -> None:
+    frames = FrameAllocator(0, 2 * HUGE + 3 * PAGE)
+    frames.take_huge(HUGE)
+    frames.release_huge(HUGE)
+    assert frames.peek_huge() == HUGE
+    taken = [frames.take() for _ in range(3 + HUGE // PAGE)]
+    assert set(taken) == {*range(0, HUGE, PAGE), *range(2 * HUGE, 2 * HUGE + 3 * PAGE, PAGE)}
+    assert frames.peek_huge() == HUGE
+    assert frames.peek(2) == (HUGE, HUGE + PAGE), "nothing else is left"
+    assert frames.free == HUGE // PAGE
+    assert frames.peek_huge() == HUGE, "nobody took any of it"
+    assert frames.take(HUGE + PAGE) == HUGE + PAGE, "it was looked up before"
+    assert frames.peek_huge() is None
+    assert frames.free == HUGE // PAGE - 1
+
+
+@given(st.lists(st.sampled_from(["take", "huge", "release", "release huge", "contiguous"]), max_size=40), st.randoms())
+def test_no_frame_is_in_two_hands(steps: list[str], random: Random) -> None:
+    end = 4 * HUGE + 3 * PAGE
+    frames = FrameAllocator(PAGE, end)
+    small: list[int] = []
+    huge: list[int] = []
+    for step in steps:
+        match step:
+            case "take" if frames.free:
+                foretold = frames.peek(3)
+                for frame in foretold:
+                    frames.take(frame)
+                small += foretold
+            case "huge" if (start := frames.peek_huge()) is not None:
+                frames.take_huge(start)
+                assert start % HUGE == 0
+                huge.append(start)
+            case "release" if small:
+                frames.release(small.pop(random.randrange(len(small))))
+            case "release huge" if huge:
+                frames.release_huge(huge.pop(random.randrange(len(huge))))
+            case "contiguous" if frames.free > 2048:
+                start = frames.take_contiguous(3 * PAGE, align=4 * PAGE)
+                small += range(start, start + 3 * PAGE, PAGE)
+        held = [*small, *(start + offset for start in huge for offset in range(0, HUGE, PAGE))]
+        assert len(set(held)) == len(held)
+        assert all(PAGE <= frame < end for frame in held)
+        assert frames.free == (end - PAGE) // PAGE - len(held)
+    assert len(frames.peek(frames.free)) == frames.free
+
+
+def test_frames_freed_one_by_one_are_a_huge_run_again() -> None:
+    frames = FrameAllocator(PAGE, 2 * HUGE + HUGE // 2)
+    taken = [frames.take() for _ in range(frames.free)]
+    assert frames.peek_huge() is None
+    for frame in taken:
+        if frame // HUGE == 1 or frame % (2 * PAGE):
+            frames.release(frame)
+    free = frames.free
+    assert frames.peek_huge() == HUGE
+    assert frames.free == free
+    frames.take_huge(HUGE)
+    assert frames.peek_huge() is None
+    assert frames.free == free - HUGE // PAGE
+    assert len(set(frames.peek(free))) == frames.free
+
+
+def test_what_was_freed_is_contiguous_again_and_more_is_asked_for() -> None:
+    frames = FrameAllocator(0, 16 * PAGE)
+    taken = [frames.take() for _ in range(16)]
+    for frame in (taken[3], *taken[8:12]):
+        frames.release(frame)
+    assert frames.take_contiguous(4 * PAGE, align=4 * PAGE) == 8 * PAGE
+
+    def make_room() -> bool:
+        frames.release(taken.pop(0))
+        return True
+
+    frames.make_room = make_room
+    del taken[3], taken[7:11]
+    assert frames.take_contiguous(4 * PAGE, align=4 * PAGE) == 0
+    frames.make_room = lambda: False
+    with pytest.raises(NoFrame, match="16384 contiguous"):
+        frames.take_contiguous(4 * PAGE, align=4 * PAGE)

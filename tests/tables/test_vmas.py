@@ -98,3 +98,10 @@ def test_every_question_against_a_plain_list(cuts: list[int], address: int, seed
     assert vmas.find_vma(address) == next((vma for vma in plain if vma.end > address), None)
     assert vmas.vma_lookup(address) == next((vma for vma in plain if vma.start <= address < vma.end), None)
     assert vmas.overlapping(address, address + 5) == [v for v in plain if v.start < address + 5 and address < v.end]
+
+
+def test_below_walks_down() -> None:
+    vmas = three()
+    assert list(vmas.below(0x8001)) == [HIGH, MIDDLE, LOW]
+    assert list(vmas.below(0x8000)) == [MIDDLE, LOW]
+    assert list(vmas.below(0x1000)) == []

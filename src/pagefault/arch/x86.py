@@ -35,6 +35,7 @@ Kernel: arch/x86/include/asm/pgtable_types.h _PAGE_TABLE; pgalloc.h pmd_populate
 
 CR0_PE, CR0_MP, CR0_ET, CR0_NE, CR0_WP, CR0_AM, CR0_PG = 1 << 0, 1 << 1, 1 << 4, 1 << 5, 1 << 16, 1 << 18, 1 << 31
 CR4_PSE, CR4_PAE, CR4_PGE, CR4_OSFXSR, CR4_OSXMMEXCPT = 1 << 4, 1 << 5, 1 << 7, 1 << 9, 1 << 10
+CR4_OSXSAVE = 1 << 18
 CR4_LA57, CR4_FSGSBASE, CR4_SMEP, CR4_SMAP, CR4_PKE, CR4_PKS = 1 << 12, 1 << 16, 1 << 20, 1 << 21, 1 << 22, 1 << 24
 EFER_SCE, EFER_LME, EFER_LMA, EFER_NXE = 1 << 0, 1 << 8, 1 << 10, 1 << 11
 EFLAGS_FIXED, EFLAGS_IF, EFLAGS_AC = 1 << 1, 1 << 9, 1 << 18

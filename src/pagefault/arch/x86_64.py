@@ -33,7 +33,7 @@ P4D = Level("p4d", 39, False)
 FOUR_LEVEL = Geometry((Level("pgd", 39, False), PUD, PMD, PTE), sign_bit=47)
 FIVE_LEVEL = Geometry((Level("pgd", 48, False), P4D, PUD, PMD, PTE), sign_bit=56)
 
-KERNEL_CS, KERNEL_DS, USER_CS = 0x10, 0x18, 0x33
+KERNEL_CS, KERNEL_DS, USER_CS, USER_DS = 0x10, 0x18, 0x33, 0x2B
 VSYSCALL = 0xFFFF_FFFF_FF60_0000
 
 GENERAL_REGISTERS = tuple("rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r13 r14 r15".split())
@@ -66,6 +66,7 @@ CR4_BITS = {
     "pku": x86.CR4_PKE,
     "pks": x86.CR4_PKS,
     "fsgsbase": x86.CR4_FSGSBASE,
+    "xsave": x86.CR4_OSXSAVE,
 }
 
 

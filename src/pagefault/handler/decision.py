@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from ..vocabulary.effect import Effect
 from ..vocabulary.fault import Fault
 from ..vocabulary.outcome import Outcome
+from ..vocabulary.vm_fault import VmFault
 from .context import Context
 
 
@@ -26,11 +27,15 @@ class BadArea:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A question's yes: it decides the fault, or (`BadArea`) which questions come next. `because` says why."""
+    """
+    A question's yes: it decides the fault, or (`BadArea`) which questions come next. `because` says why; `result` is
+    what handle_mm_fault() returned, where it was asked.
+    """
 
     outcome: Outcome | BadArea
     effects: tuple[Effect, ...] = ()
     because: str = ""
+    result: VmFault | None = None
 
 
 Question = Callable[[Fault, Context], Answer | None]
@@ -49,11 +54,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How the fault ends, what must be done for it, and every question on the way."""
+    """
+    How the fault ends, what must be done for it, and every question on the way; `result` is what handle_mm_fault()
+    returned, if it came to that.
+    """
 
     outcome: Outcome
     effects: tuple[Effect, ...]
     trail: tuple[Step, ...]
+    result: VmFault | None = None
 
 
 @cache
@@ -79,5 +88,10 @@ def citation(question: Callable[..., Any]) -> str:
 
 def step(question: Question, answer: Answer | None) -> Step:
     """Record that `question` was asked."""
-    text = "no" if answer is None else f"yes: {answer.because}" if answer.because else "yes"
+    return answered(question, "no" if answer is None else f"yes: {answer.because}" if answer.because else "yes")
+
+
+@lru_cache(1 << 10)
+def answered(question: Callable[..., Any], text: str) -> Step:
+    """The step of a question that got this answer: most get the same again and again."""
     return Step(question_text(question), question.__name__, citation(question), text)

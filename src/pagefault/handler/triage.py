@@ -7,13 +7,16 @@ turn until one answers. `BadArea` sends the fault on to the last stage, which al
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
+
 from ..arch.x86 import TRAP_GP, TRAP_PF
 from ..arch.x86_eras import KernelProfile
 from ..errors import Unsupported
 from ..vocabulary.fault import Fault
 from ..vocabulary.outcome import Oops, Signal
 from .context import Context
-from .decision import Answer, BadArea, Decision, Question, Step, citation, question_text, step
+from .decision import Answer, BadArea, Decision, Question, Step, answered, step
 from .fixup import fixup
 from .kernel_address import DO_KERN_ADDR_FAULT, vmalloc_fault
 from .page_fault_oops import general_protection_oops, page_fault_oops, stack_guard_page
@@ -64,21 +67,25 @@ def handle_page_fault(fault: Fault, context: Context) -> Decision:
     in Linux; here it is decided like any other.
     """
     high = in_kernel_space(fault, context)
-    trail = [
-        Step(question_text(in_kernel_space), "in_kernel_space", citation(in_kernel_space), "yes" if high else "no")
-    ]
-    questions = DO_KERN_ADDR_FAULT if high else DO_USER_ADDR_FAULT
-    unasked = not_asked(context.profile)
-    answer = ask(tuple(question for question in questions if question not in unasked), fault, context, trail)
+    trail = [answered(in_kernel_space, "yes" if high else "no")]
+    answer = ask(asked(context.profile, high), fault, context, trail)
     if isinstance(answer.outcome, BadArea):
-        return bad_area_nosemaphore(fault, context, answer.outcome, trail)
-    return Decision(answer.outcome, answer.effects, tuple(trail))
+        decision = bad_area_nosemaphore(fault, context, answer.outcome, trail)
+        # What was done before the page could not be had stays done: neighbours of the page are mapped, say.
+        return replace(decision, effects=answer.effects + decision.effects, result=answer.result)
+    return Decision(answer.outcome, answer.effects, tuple(trail), answer.result)
 
 
-def not_asked(profile: KernelProfile) -> set[Question]:
-    """The questions that this version does not have."""
-    gone = {vmalloc_fault: not profile.vmalloc_faulting, kernel_fetch_from_user: not profile.kernel_fetch_oopses}
-    return {question for question, is_gone in gone.items() if is_gone}
+@cache
+def asked(profile: KernelProfile, high: bool) -> tuple[Question, ...]:
+    """The questions that this version has, for an address in the kernel's part (`high`) or in the user's."""
+    gone: dict[Question, bool] = {
+        vmalloc_fault: not profile.vmalloc_faulting,
+        kernel_fetch_from_user: not profile.kernel_fetch_oopses,
+    }
+    return tuple(
+        question for question in (DO_KERN_ADDR_FAULT if high else DO_USER_ADDR_FAULT) if not gone.get(question)
+    )
 
 
 def bad_area_nosemaphore(fault: Fault, context: Context, area: BadArea, trail: list[Step]) -> Decision:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from ..tables.address_space import MMAP_MIN_ADDR, STACK_GUARD_GAP, AddressSpace
-from ..vocabulary.address import PAGE_MASK
-from ..vocabulary.effect import Effect, GrowStack
+from ..vocabulary.address import PAGE_MASK, PAGE_SHIFT
+from ..vocabulary.effect import Effect, GrowStack, PrepareAnonVma
 from ..vocabulary.fault import Fault
 from ..vocabulary.outcome import Oops
+from ..vocabulary.vm_fault import FaultFlag, VmFault
 from ..vocabulary.vma import Vma
 from .context import Context
 from .decision import Answer, BadArea, Question
@@ -97,7 +99,7 @@ def access_error(fault: Fault, context: Context) -> Answer | None:
         return None if vma.write else Answer(BadArea("SEGV_ACCERR"), because=f"{describe(vma)} lacks VM_WRITE")
     if fault.protection:
         return Answer(BadArea("SEGV_ACCERR"), because="a read or fetch of a present page was refused")
-    if not (vma.read or vma.write or vma.execute):
+    if not vma.accessible:
         return Answer(BadArea("SEGV_ACCERR"), because=f"{describe(vma)} is PROT_NONE")
     return None
 
@@ -111,7 +113,29 @@ def handle_the_fault(fault: Fault, context: Context) -> Answer | None:
     vma, growth = find_vma_or_grow(fault, context) or (None, ())
     if vma is None or context.mm is None:
         return None
-    return handle_mm_fault(fault, context, context.mm, vma, growth)
+    return handle_mm_fault(context, context.mm, vma, fault.address or 0, fault_flags(fault, context), growth)
+
+
+def fault_flags(fault: Fault, context: Context) -> FaultFlag:
+    """
+    With per-vma locks, a fault of user code is first tried under its vma's own.
+
+    Kernel: arch/x86/mm/fault.c do_user_addr_fault(), v6.1 and v6.12; include/linux/mm.h FAULT_FLAG_DEFAULT, v6.1.
+    """
+    locked = context.rules.per_vma_lock and fault.user_mode
+    return flags_of(fault.write, fault.fetch, fault.user_mode, locked, context.tried)
+
+
+@lru_cache(1 << 10)
+def flags_of(write: bool, fetch: bool, user_mode: bool, locked: bool, tried: tuple[VmFault, ...]) -> FaultFlag:
+    """The same few for fault after fault."""
+    again = len(tried) > locked or any(VmFault.MAJOR & result for result in tried)
+    flags = FaultFlag.ALLOW_RETRY | FaultFlag.KILLABLE | FaultFlag.INTERRUPTIBLE
+    flags |= FaultFlag.WRITE if write else FaultFlag(0)
+    flags |= FaultFlag.TRIED if again else FaultFlag(0)
+    flags |= FaultFlag.VMA_LOCK if locked and not tried else FaultFlag(0)
+    flags |= FaultFlag.INSTRUCTION if fetch else FaultFlag(0)
+    return flags | (FaultFlag.USER if user_mode else FaultFlag(0))
 
 
 def key_forbids(vma: Vma, fault: Fault, context: Context) -> bool:
@@ -141,7 +165,9 @@ def find_vma_or_grow(fault: Fault, context: Context) -> tuple[Vma, tuple[Effect,
     if not vma.grows_down or why_not_grow(context.mm, vma, address) or unlisted(fault, context):
         return None
     start = address & PAGE_MASK
-    return replace(vma, start=start), (GrowStack(vma.start, start),)
+    pgoff = vma.pgoff - (vma.start - start >> PAGE_SHIFT)
+    growth = (PrepareAnonVma(vma.start), GrowStack(vma.start, start))
+    return replace(vma, start=start, pgoff=pgoff), growth if not vma.anon_vma else growth[1:]
 
 
 def unlisted(fault: Fault, context: Context) -> bool:
@@ -161,9 +187,12 @@ def why_not_grow(mm: AddressSpace, vma: Vma, address: int) -> str:
     if start < MMAP_MIN_ADDR:
         return f"below mmap_min_addr {MMAP_MIN_ADDR:#x}"
     below = mm.vmas.previous(vma)
-    accessible = below and (below.read or below.write or below.execute)
-    if below and accessible and not below.grows_down and start - below.end < STACK_GUARD_GAP:
+    if below and below.accessible and not below.grows_down and start - below.end < STACK_GUARD_GAP:
         return f"within the stack guard gap above {describe(below)}"
+    if vma.start - start >> PAGE_SHIFT > vma.pgoff:
+        return "before the first page that it maps"
+    if not mm.may_expand_vm(vma.start - start >> PAGE_SHIFT, data=False):
+        return f"RLIMIT_AS is {mm.rlimit_as}"
     if vma.end - start > mm.stack_rlimit:
         return f"the stack would be {vma.end - start} bytes, RLIMIT_STACK is {mm.stack_rlimit}"
     return ""
@@ -184,7 +213,8 @@ def why_no_vma(fault: Fault, context: Context) -> str:
 def describe(vma: Vma) -> str:
     """A vma as /proc/PID/maps shows it."""
     rights = "".join(c if on else "-" for c, on in (("r", vma.read), ("w", vma.write), ("x", vma.execute)))
-    return f"{vma.start:x}-{vma.end:x} {rights}p" + (f" {vma.name}" if vma.name else "")
+    rights += "s" if vma.shared else "p"
+    return f"{vma.start:x}-{vma.end:x} {rights}" + (f" {vma.name}" if vma.name else "")
 
 
 DO_USER_ADDR_FAULT: tuple[Question, ...] = (

@@ -23,3 +23,6 @@ class FreeFrames(Protocol):
 
     def peek(self, count: int) -> tuple[int, ...]:
         """Up to `count` free frames, in the order they would be taken; fewer if fewer are left."""
+
+    def peek_huge(self) -> int | None:
+        """The 2 MiB of free frames, aligned to that, which would be handed out next; None if there are none."""

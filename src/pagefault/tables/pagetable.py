@@ -105,8 +105,13 @@ class PageTables:
         self.levels, self.entry_size = shape.levels, shape.entry_size
         self.supported = self._form.supported_pte_mask(cpu)
 
-    def entry_slot(self, root: int, address: int, leaf_level: str = "pte") -> int:
-        """The physical address of the entry for `address` at `leaf_level`, making the tables above it as needed."""
+    def entry_slot(
+        self, root: int, address: int, leaf_level: str = "pte", take_frame: Callable[[], int] | None = None
+    ) -> int:
+        """
+        The physical address of the entry for `address` at `leaf_level`, making the tables above it as needed, in frames
+        from `take_frame`.
+        """
         table = root
         for level in self.levels:
             slot = table + (address >> level.shift & level.entries - 1) * self.entry_size
@@ -114,7 +119,7 @@ class PageTables:
                 return slot
             value = self._ram.read_entry(slot, self.entry_size) or 0
             if not value & PRESENT:
-                value = self._form.table_entry(level, self._take_frame())
+                value = self._form.table_entry(level, (take_frame or self._take_frame)())
                 self._ram.fill(value & PHYSICAL_MASK, PAGE)
                 self._ram.write_entry(slot, value, self.entry_size)
             table = value & PHYSICAL_MASK
@@ -162,6 +167,65 @@ class PageTables:
         entries = walk(self._ram, root, address, self._cpu).entries
         if not entries:
             return None, PAGE
-        reach = 1 << self.levels[len(entries) - 1].shift
-        found = entries[-1].level == "pte" or entries[-1].value & PRESENT
-        return (entries[-1] if found else None), reach
+        level, value = self.levels[len(entries) - 1], entries[-1].value
+        # A large page of PROT_NONE is not present for the CPU, and there.
+        found = value & PRESENT or self._form.is_leaf(level, value)
+        return (entries[-1] if found else None), 1 << level.shift
+
+    def slot_or_reach(self, root: int, address: int, name: str) -> tuple[int | None, int]:
+        """
+        The physical address of the entry for `address` at the level of that name; or None, and how many bytes the empty
+        entry covers at which the way down ended.
+        """
+        table = root
+        for level in self.levels:
+            slot = table + (address >> level.shift & level.entries - 1) * self.entry_size
+            if level.name == name:
+                return slot, 1 << level.shift
+            value = self._ram.read_entry(slot, self.entry_size) or 0
+            if not value & PRESENT:
+                return None, 1 << level.shift
+            table = value & PHYSICAL_MASK
+        return None, PAGE
+
+    def table_or_reach(self, root: int, address: int) -> tuple[int | None, int]:
+        """
+        The frame of the table of ptes for `address`; or None, and how many bytes the entry covers at which the way down
+        ended: an empty one, or one that maps a large page.
+        """
+        table = root
+        for level in self.levels[:-1]:
+            slot = table + (address >> level.shift & level.entries - 1) * self.entry_size
+            value = self._ram.read_entry(slot, self.entry_size) or 0
+            if not value & PRESENT or self._form.is_leaf(level, value):
+                return None, 1 << level.shift
+            table = value & PHYSICAL_MASK
+        return table, PAGE
+
+    def free_range(
+        self, root: int, start: int, end: int, floor: int, ceiling: int, free: Callable[[int], None]
+    ) -> None:
+        """
+        Free the tables below `root` for start..end whose whole reach lies in floor..ceiling (0: no ceiling).
+
+        Kernel: mm/memory.c free_pgd_range(), v6.1.
+        """
+        self._free_below(root, 0, start, end, (floor, ceiling or 1 << 64), free)
+
+    def _free_below(
+        self, table: int, depth: int, start: int, end: int, within: tuple[int, int], free: Callable[[int], None]
+    ) -> None:
+        level = self.levels[depth]
+        reach, address = 1 << level.shift, start
+        while address < end:
+            base = address & -reach
+            slot = table + (base >> level.shift & level.entries - 1) * self.entry_size
+            value = self._ram.read_entry(slot, self.entry_size) or 0
+            if value & PRESENT and not self._form.is_leaf(level, value):
+                below = value & PHYSICAL_MASK
+                if depth + 2 < len(self.levels):
+                    self._free_below(below, depth + 1, address, min(base + reach, end), within, free)
+                if level.has_rights and within[0] <= base and base + reach <= within[1]:
+                    self.write(slot, 0)
+                    free(below)
+            address = base + reach

@@ -10,7 +10,8 @@ from ..vocabulary.vma import Vma
 
 class Vmas:
     """
-    A sorted set of areas that do not overlap. Neighbours are not merged: each mmap stays visible as it was asked for.
+    A sorted set of areas that do not overlap. It joins none itself: that is `mm.vma_merge`'s. A loop over it that adds
+    or takes away areas goes over a copy.
     """
 
     def __init__(self) -> None:
@@ -46,7 +47,13 @@ class Vmas:
 
     def overlapping(self, start: int, end: int) -> list[Vma]:
         """Every area that shares an address with start <= a < end."""
-        return [vma for vma in self._vmas if vma.start < end and start < vma.end]
+        first = bisect_right(self._starts, start)
+        first -= bool(first and self._vmas[first - 1].end > start)
+        return self._vmas[first : bisect_left(self._starts, end)]
+
+    def below(self, address: int) -> Iterator[Vma]:
+        """Every area that begins below `address`, from the highest down."""
+        return (self._vmas[index] for index in range(bisect_left(self._starts, address) - 1, -1, -1))
 
     def insert(self, vma: Vma) -> None:
         """Add an area; the caller has made room for it."""
@@ -55,11 +62,11 @@ class Vmas:
         self._vmas.insert(index, vma)
 
     def remove(self, vma: Vma) -> None:
-        index = self._vmas.index(vma)
-        del self._starts[index], self._vmas[index]
+        """Take away the area that begins where `vma` does."""
+        self.replace(vma)
 
     def replace(self, old: Vma, *new: Vma) -> None:
-        """Put `new` in the place of `old`: how an area is split, shrunk or grown."""
-        self.remove(old)
-        for vma in new:
-            self.insert(vma)
+        """Put `new`, in address order, in the place of `old`: how an area is split, shrunk, grown or changed."""
+        index = bisect_left(self._starts, old.start)
+        self._starts[index : index + 1] = [vma.start for vma in new]
+        self._vmas[index : index + 1] = new

@@ -45,9 +45,13 @@ class Oops:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Nothing was decided (a lock was dropped, another task was faster): the instruction is restarted."""
+    """
+    handle_mm_fault() gave the lock back and wants to be asked again once its effects are carried out: a page was read,
+    or somebody has to answer first. `userfault` is the userfaultfd whose reader that is.
+    """
 
     why: str
+    userfault: int = 0
 
 
 @dataclass(frozen=True, slots=True)
