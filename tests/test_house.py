@@ -52,6 +52,8 @@ WITHOUT_A_TEST_FILE = {
         ("scenes/bugs.py", "scenes/good_faults.py", "scenes/prepared.py", "scenes/stage.py", "scenes/user_pointers.py"),
         "scenes/test_scenes.py plays every scene on three kernels",
     ),
+    "syscalls/families.py": "imports all the others: every test of a system call needs it",
+    "syscalls/observer.py": "the contract only: report and lab tests read what its two observers write down",
     "scenes/x86_32.py": "scenes/test_scenes_32.py plays every scene on two kernels",
     "scenes/vmalloc.py": "scenes/test_scenes.py plays every scene on three kernels",
 }

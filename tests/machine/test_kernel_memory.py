@@ -25,6 +25,17 @@ def test_kmalloc_is_zeroed_aligned_in_the_direct_map_and_disjoint(machine: Machi
         machine.write(at, b"\xff" * size)
 
 
+def test_what_kfree_gets_is_handed_out_again(machine: Machine) -> None:
+    first = machine.kmalloc(3000, b"\xff" * 3000)
+    machine.memory.kfree(first)
+    assert machine.kmalloc(100) != first
+    assert machine.kmalloc(4000) == first
+    assert machine.read(first, 4000) == bytes(4000)
+    machine.memory.kfree(first)
+    with pytest.raises(BadInput, match="kfree"):
+        machine.memory.kfree(first)
+
+
 def test_vmalloc_maps_the_master_table_and_leaves_guard_pages(machine: Machine) -> None:
     first, second = machine.vmalloc(2 * PAGE), machine.vmalloc(1)
     assert second >= first + 3 * PAGE

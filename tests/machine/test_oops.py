@@ -16,7 +16,6 @@ A recording's page at a user address is a file's, ours is anonymous: D and two s
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,7 +32,7 @@ from pagefault.kernels import faulty_module
 from pagefault.machine.event import Died, FaultEvent
 from pagefault.machine.kernel_memory import KERNEL_ROX
 from pagefault.machine.machine import Machine
-from pagefault.machine.oops import is_text, oops_of, print_oops
+from pagefault.machine.oops import is_text, oops_of
 from pagefault.vocabulary.address import PAGE
 from pagefault.vocabulary.outcome import Spurious
 
@@ -334,14 +333,6 @@ def test_what_is_no_oops_is_refused(machine: Machine) -> None:
     event = commit(machine, "null")
     with pytest.raises(Unsupported):
         oops_of(machine, replace(event, decision=Decision(Spurious(), (), ())))
-
-
-def test_it_is_printed(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
-    event = commit(machine, "null")
-    file = io.StringIO()
-    print_oops(machine, event, file)
-    print_oops(machine, event)
-    assert file.getvalue() == capsys.readouterr().out == write(oops_of(machine, event))
 
 
 def test_an_entry_routine_called_as_a_function_is_an_oops_too(vmlinux_61: Path) -> None:

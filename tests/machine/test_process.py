@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pagefault import PAGE, BadInput, Machine
+from pagefault.arch.x86_eras import profile
+from pagefault.vocabulary.mm_settings import MmSettings
 from pagefault.vocabulary.walk import Mapped, NotPresent
 
 
@@ -55,18 +57,21 @@ def test_munmap_in_the_middle_splits_and_gives_frames_back(machine: Machine) -> 
     assert isinstance(machine.walk(start + 2 * PAGE).end, Mapped)
 
 
-def test_only_the_lower_part_of_a_split_stack_still_grows(machine: Machine) -> None:
+def test_both_parts_of_a_split_stack_still_grow(machine: Machine) -> None:
     start = machine.user.mmap(3 * PAGE, grows_down=True)
     machine.user.munmap(start + PAGE, PAGE)
-    assert [vma.grows_down for vma in machine.user.mm.vmas] == [True, False]
+    assert [vma.grows_down for vma in machine.user.mm.vmas] == [True, True]
 
 
 def test_a_huge_lazy_area_costs_nothing_to_protect_and_unmap(machine: Machine) -> None:
+    """It may not be writable: so much cannot be promised."""
     length = 100 << 30
-    start = machine.user.mmap(length)
+    with pytest.raises(BadInput, match="length"):
+        machine.user.mmap(length)
+    start = machine.user.mmap(length, protection="r")
     machine.user.write(start + (77 << 30), b"x")
-    machine.user.mprotect(start, length, "r")
-    assert not getattr(machine.walk(start + (77 << 30)).end, "writable", True)
+    machine.user.mprotect(start, length, "rx")
+    assert getattr(machine.walk(start + (77 << 30)).end, "executable", False)
     machine.user.munmap(start, length)
     assert isinstance(machine.walk(start + (77 << 30)).end, NotPresent)
 
@@ -78,24 +83,28 @@ def test_user_space_ends_where_the_paging_mode_ends_it(machine: Machine) -> None
     assert high == 1 << 47
 
 
-def test_the_zero_page_is_never_given_back(machine: Machine) -> None:
-    start = machine.user.mmap(PAGE, protection="r", populate=True)
+def test_the_zero_page_is_never_given_back_and_page_tables_are(machine: Machine) -> None:
     free = machine.frames.free
+    start = machine.user.mmap(PAGE, protection="r", populate=True)
+    assert machine.frames.free == free - 3
     machine.user.munmap(start, PAGE)
     assert machine.frames.free == free
 
 
-def test_mprotect_takes_the_right_to_write_at_once_and_gives_it_back_late(machine: Machine) -> None:
+@pytest.mark.parametrize(("version", "late"), [((5, 19), True), ((6, 1), False), ((6, 12), False)])
+def test_mprotect_takes_the_right_to_write_at_once_and_until_60_gives_it_back_late(
+    version: tuple[int, int], late: bool
+) -> None:
+    machine = Machine.boot(ram=64 << 20, kernel_profile=profile(version))
     start = machine.user.mmap(PAGE, populate=True)
     src = machine.kmalloc(8, b"12345678")
     machine.user.mprotect(start, PAGE, "r")
     assert machine.call("_copy_to_user", start, src, 8) == 8
+    faults = len(machine.faults)
     machine.user.mprotect(start, PAGE, "rw")
-    end = machine.walk(start).end
-    assert isinstance(end, Mapped)
-    assert not end.writable
+    assert getattr(machine.walk(start).end, "writable", late) is not late
     assert machine.call("_copy_to_user", start, src, 8) == 0
-    assert getattr(machine.faults[-1], "how", "") == "page reused"
+    assert [getattr(fault, "how", "") for fault in machine.faults[faults:]] == (["page reused"] if late else [])
 
 
 def test_prot_none_keeps_the_page_and_refuses_every_access(machine: Machine) -> None:
@@ -167,3 +176,16 @@ def test_what_is_mapped_is_what_a_page_by_page_model_says(data: st.DataObject) -
             assert vma is not None, "an unmapped page is still in the tables"
             assert not end.writable or vma.write
             assert end.executable == vma.execute
+
+
+def test_huge_pages_are_read_and_written_through() -> None:
+    machine = Machine.boot(settings=MmSettings(thp="always"))
+    process, start = machine.current, 0x4000_0000
+    process.mmap(4 << 20, address=start)
+    assert process.read(start + 5, 3) == bytes(3)
+    assert machine.mm.huge_zero_page
+    process.write(start + (2 << 20) - 2, b"over")
+    assert process.read(start + (2 << 20) - 3, 6) == b"\0over\0"
+    assert process.read(start, 1) == b"\0"
+    process.munmap(start + 4096, 4096)
+    assert process.read(start + (2 << 20) - 2, 4) == b"over"

@@ -57,3 +57,15 @@ def test_the_small_kernels_own_code_disables_faults() -> None:
     machine = Machine.boot()
     machine.call("pagefault_disable")
     assert machine.tasks.faulthandler_disabled(machine.current.task)
+
+
+def test_a_task_that_ended_leaves_no_memory_behind(machine: Machine) -> None:
+    root = machine.current.mm.root
+    machine.tasks.free(machine.tasks.new(root, "first"))
+    free = machine.frames.free
+    for _ in range(20):
+        machine.tasks.free(machine.tasks.new(root, "next"))
+    assert machine.frames.free == free
+    needed = machine.tasks.frames_needed()
+    tasks = [machine.tasks.new(root, "kept") for _ in range(20)]
+    assert free - machine.frames.free <= needed * len(tasks)

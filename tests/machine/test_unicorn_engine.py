@@ -7,10 +7,11 @@ import unicorn
 from unicorn import x86_const as uc_x86
 
 from pagefault import PAGE, Machine, Unsupported
+from pagefault.arch import x86
 from pagefault.kernels import faulty_module
 from pagefault.machine.event import Returned, Stopped
 from pagefault.machine.kernel_memory import KERNEL_ROX
-from pagefault.machine.unicorn_engine import EngineNotes, offset_of
+from pagefault.machine.unicorn_engine import EngineNotes, offset_of, own_memory, pkru_in, pkru_of
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,33 @@ def test_the_refused_address_is_exact(address: int) -> None:
 def fill(address: int, result: object) -> bool:
     result.paddr, result.perms = 0, unicorn.UC_PROT_ALL  # type: ignore[attr-defined]
     return address == 0
+
+
+WRPKRU = bytes.fromhex("0f01ef 31c0")
+"""And an instruction after it, which ends what is translated together."""
+
+
+def test_pkru_lies_where_the_engine_keeps_it() -> None:
+    uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+    uc.ctl_set_cpu_model(uc_x86.UC_CPU_X86_ICELAKE_SERVER)
+    uc.mem_map(0, PAGE)
+    uc.mem_write(0, WRPKRU)
+    uc.reg_write(uc_x86.UC_X86_REG_CR4, x86.CR4_PKE)
+    live = pkru_of(uc)
+    assert live is not None
+    assert live.value == 0, "trying it leaves it as it was"
+    for value in (0x5555_5554, 0x1234_5678):
+        uc.reg_write(uc_x86.UC_X86_REG_EAX, value)
+        uc.emu_start(0, len(WRPKRU))
+        assert live.value == value
+    live.value = 0x00C0_FFEE
+    saved = uc.context_save()
+    assert pkru_in(saved).value == 0x00C0_FFEE
+
+
+def test_memory_that_is_not_mapped_is_no_crash() -> None:
+    assert own_memory(8, 8) == b""
+    assert own_memory((1 << 64) - 8, 8) == b""
 
 
 def test_a_place_that_cannot_be_found_is_said_so() -> None:

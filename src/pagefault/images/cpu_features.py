@@ -20,7 +20,7 @@ NUMBERS = {
     for name, _, number in (
         each.partition("=")
         for each in """
-    tsc=4 mtrr=12 pge=13 pat=16 clflush=19 selfsnoop=27 nx=52 gbpages=58 rdtscp=59 zen5=101 syscall32=110
+    fpu=0 fxsr=24 tsc=4 mtrr=12 pge=13 pat=16 clflush=19 selfsnoop=27 nx=52 gbpages=58 rdtscp=59 zen5=101 syscall32=110
     sysenter32=111 rep_good=112 always=117 aperfmperf=124 mwait=131 vmx=133 cx16=141 pcid=145 popcnt=151 xsave=154
     osxsave=155 rdrand=158 hypervisor=159 3dnowprefetch=200 topoext=214 bpext=218 cpb=226 xcompacted=234 pti=235
     kernel_ibrs=236 msr_spec_ctrl=240 rsb_ctxsw=243 use_ibpb=245 use_ibrs_fw=246 spec_store_bypass_disable=247

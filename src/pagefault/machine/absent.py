@@ -29,6 +29,10 @@ GATES = {
     ),
     "RCU: nobody ends a grace period": ("call_rcu", "synchronize_rcu"),
     "work queues: nobody would do the work": ("__queue_work",),
+    "signals of the kernel's own: what is pending, and for whom": (
+        *("get_signal", "signal_setup_done", "fpu__clear_user_states"),
+    ),
+    "vmas that the kernel's code could read: the fault handler here has its own": ("fault_in_user_writeable",),
 }
 """What is missing, and the functions that lead to it."""
 

@@ -45,6 +45,11 @@ class Arrived:
 
 
 @dataclass(frozen=True, slots=True)
+class SystemCall:
+    """User code executed SYSCALL; the instruction pointer is behind it."""
+
+
+@dataclass(frozen=True, slots=True)
 class OutOfBudget:
     """The run executed its whole budget of instructions."""
 
@@ -58,7 +63,7 @@ class Halted:
     why: str
 
 
-Stop = Reached | MemoryFault | Trapped | Arrived | OutOfBudget | Halted
+Stop = Reached | MemoryFault | Trapped | Arrived | SystemCall | OutOfBudget | Halted
 
 
 class Cpu(Protocol):
@@ -94,6 +99,21 @@ class Cpu(Protocol):
 
     def enter(self, values: Mapping[str, int]) -> None:
         """Set all general registers and eflags at once; what is not named becomes 0."""
+
+    def enter_user(self, values: Mapping[str, int]) -> None:
+        """Set the registers that user code has, and the segments of user mode."""
+
+    def identify(self, leaves: Mapping[tuple[int, int], tuple[int, int, int, int]]) -> None:
+        """What CPUID says: (leaf, subleaf) -> eax, ebx, ecx, edx. What is missing is 0."""
+
+    def cpuid(self, leaf: int, subleaf: int = 0) -> tuple[int, int, int, int]:
+        """What CPUID says in eax, ebx, ecx, edx: as `identify` has it, or else the emulated CPU itself."""
+
+    def save(self) -> object:
+        """All of the CPU's state, the FPU's too, to be given to `restore`."""
+
+    def restore(self, saved: object) -> None:
+        """Put back what `save` returned."""
 
     def state(self) -> CpuState:
         """The registers that decide a fault."""

@@ -10,7 +10,22 @@ from ..handler.decision import Decision
 from ..vocabulary.access import Access
 from ..vocabulary.fault import Fault
 from ..vocabulary.outcome import Oops, Signal
+from ..vocabulary.vm_fault import VmFault
 from ..vocabulary.walk import Walk
+
+
+@dataclass(frozen=True, slots=True)
+class HandledFault:
+    """
+    One fault, decided and carried out: what a running system is told of each. `access` is None for a #GP that is about
+    no memory; `results` are what handle_mm_fault() returned, once for each time it was asked.
+    """
+
+    access: Access | None
+    fault: Fault
+    state: CpuState
+    decision: Decision
+    results: tuple[VmFault, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +37,8 @@ class FaultEvent:
     address through the table in use, around the effects (without an access, empty ones); `code` is the
     instruction's bytes (fewer than 15 where the next page is not mapped), `registers_after` what execution goes on
     with. `task` is the running task, as name and pid. `stale`: the translation that faulted was one a TLB still
-    held; the tables themselves may say otherwise.
+    held; the tables themselves may say otherwise. `results` are what handle_mm_fault() returned, once for each time it
+    was asked.
     """
 
     access: Access | None
@@ -35,6 +51,7 @@ class FaultEvent:
     registers_after: dict[str, int]
     task: tuple[str, int]
     stale: bool = False
+    results: tuple[VmFault, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,26 +22,43 @@ class KernelMemory:
     """
     Allocates and maps for the kernel, in `root`, the table of init_mm.
 
-    Differs: kmalloc's objects are cut from fresh pages, each aligned to its size as a power of two, and never freed.
+    Differs: kmalloc's objects are cut from fresh pages, each aligned to its size as a power of two; what is freed is
+    kept for objects of the same size.
     """
 
     def __init__(self, ram: Ram, frames: FrameAllocator, tables: PageTables, area: AddressMap, root: int) -> None:
         self._ram, self._frames, self._tables, self.area, self.root = ram, frames, tables, area, root
         self._heap = self._heap_end = 0
         self._areas: dict[int, int] = {}
+        self._sizes: dict[int, int] = {}
+        self._freed: dict[int, list[int]] = {}
 
     def kmalloc(self, size: int) -> int:
         """`size` zeroed bytes in the direct map; returns their linear address."""
         if not 0 < size <= 4 << 20:
             raise BadInput("kmalloc", expected="a size from 1 byte to 4 MiB (KMALLOC_MAX_SIZE)", got=str(size))
         rounded = max(8, 1 << (size - 1).bit_length())
+        freed = self._freed.get(rounded)
+        start = freed.pop() if freed else self._fresh(rounded)
+        self._sizes[start] = rounded
+        self._ram.fill(start, rounded)
+        return self.area.page_offset + start
+
+    def _fresh(self, rounded: int) -> int:
         start = self._heap + rounded - 1 & -rounded
         if start + rounded > self._heap_end:
             start = self._frames.take_contiguous(max(rounded, PAGE), align=max(rounded, PAGE))
             self._heap_end = start + max(rounded, PAGE)
         self._heap = start + rounded
-        self._ram.fill(start, rounded)
-        return self.area.page_offset + start
+        return start
+
+    def kfree(self, address: int) -> None:
+        """Give an object back (Kernel: mm/slab_common.c kfree(), v6.1). Errors: BadInput if it is not one."""
+        start = address - self.area.page_offset
+        rounded = self._sizes.pop(start, None)
+        if rounded is None:
+            raise BadInput("kfree", expected="an address that kmalloc returned", got=f"{address:#x}")
+        self._freed.setdefault(rounded, []).append(start)
 
     def vmalloc(self, size: int, *, start: int | None = None) -> int:
         """

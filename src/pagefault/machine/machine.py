@@ -9,8 +9,9 @@ The machine: a kernel image in RAM, one CPU, processes, and the handler around t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -19,28 +20,35 @@ from ..arch.architectures import RUNNABLE
 from ..arch.x86 import CpuState
 from ..arch.x86_eras import KernelProfile, profile
 from ..arch.x86_instruction import MAX_INSTRUCTION
-from ..errors import BadInput, DidNotReturn
+from ..errors import BadInput, DidNotReturn, Unsupported
 from ..handler import Context
+from ..handler.mm_eras import mm_rules
 from ..images.boot_patches import boot_patches
 from ..images.elf import Segment
 from ..images.vmlinux import Vmlinux
 from ..kernels import small_kernel
+from ..memory.pages import Pages
+from ..mm.memory import Memory
+from ..mm.oom import make_room
 from ..tables.address_space import AddressSpace
 from ..tables.extable import ExceptionTables
 from ..tables.pagetable import read_linear, walk
 from ..tables.symbols import SymbolTable
 from ..vocabulary.address import PAGE, PAGE_MASK
+from ..vocabulary.fault import Fault
+from ..vocabulary.mm_settings import MmSettings
 from ..vocabulary.outcome import Oops, Outcome
+from ..vocabulary.vm_fault import VmFault
 from ..vocabulary.walk import Mapped, Walk
 from .absent import gates
 from .boot import DEFAULT_FEATURES, UNKNOWN_TO_THE_KERNEL, Booted, boot
 from .cpu import Cpu
-from .event import CallResult, Died, FaultEvent, Returned, Stopped
+from .event import CallResult, Died, FaultEvent, HandledFault, Returned, Stopped
 from .kernel_memory import KERNEL_ROX
 from .mmu import Mmu
 from .pgd import arch_sync_kernel_mappings, pgd_ctor
 from .process import Process
-from .run import fault_in, run_call
+from .run import run_call
 from .task import Tasks
 from .unicorn_cpu import UnicornCpu
 
@@ -59,10 +67,13 @@ class Machine:
     A booted kernel that functions can be called in. Make one with `Machine.boot`.
 
     `modules` are the names of the loaded ones in order, `die_counter` counts oopses and `first_oops` is the first;
-    `events` are the latest faults, `log` the kernel's warnings; `user` is the current process.
+    `events` are the latest faults (only what oopsed, unless it `remembers`), `log` the kernel's warnings; `user` is the
+    current process.
     """
 
-    def __init__(self, booted: Booted, kernel_profile: KernelProfile, features: frozenset[str]) -> None:
+    def __init__(
+        self, booted: Booted, kernel_profile: KernelProfile, features: frozenset[str], settings: MmSettings
+    ) -> None:
         self.booted, self.profile, self.features = booted, kernel_profile, features
         self.form, self.names = booted.form, booted.form.pt_regs
         self.ram, self.frames, self.tables = booted.ram, booted.frames, booted.tables
@@ -75,13 +86,34 @@ class Machine:
         self.memory.map_pages(self.area.modules_end - PAGE, b"\xf4" * PAGE, PAGE, KERNEL_ROX)
         self.cpu: Cpu = UnicornCpu(self.ram, self.mmu, replace(booted.state, cr3=booted.init_mm_root))
         self.cpu.enter_kernel_segments(booted.gdt, booted.percpu)
+        self.mm = Memory(
+            ram=self.ram,
+            frames=self.frames,
+            pages=Pages(self.ram.size // PAGE),
+            tables=self.tables,
+            form=self.form,
+            cpu=booted.state,
+            zero_page=booted.zero_page,
+            rules=mm_rules(kernel_profile.version),
+            settings=settings,
+            task_size_max=self.area.task_size_max,
+            flush=self.cpu.flush,
+            write_pkru=lambda value: self.cpu.write("pkru", value),
+            context=lambda mm: self.context(self.cpu.state(), mm),
+        )
+        self.mm.make_room = partial(make_room, self.mm)
+        self.frames.make_room = lambda: self.mm.make_room(None)
         self.gates = gates(self.symbols)
         self.cpu.stop_at(self.gates)
         self.events: deque[FaultEvent] = deque(maxlen=REMEMBERED_FAULTS)
         self.log: deque[str] = deque(maxlen=REMEMBERED_FAULTS)
         self.modules: list[str] = []
+        self.on_fault: Callable[[HandledFault], None] = lambda _: None
+        self.remembers = True
+        self.wait_for_userfault: Callable[[Fault, int], bool] = nobody_answers
         self.die_counter, self.first_oops = 0, cast("FaultEvent | None", None)
         self._addresses: dict[str, int] = {}
+        self._settable = frozenset(self.form.general_registers) - {self.names["sp"]}
         self.tasks = Tasks(booted)
         self.processes: list[Process] = []
         self.current = self.spawn("pagefault")
@@ -95,17 +127,19 @@ class Machine:
         features: Iterable[str] = DEFAULT_FEATURES,
         ram: int = DEFAULT_RAM,
         kernel_profile: KernelProfile | None = None,
+        settings: MmSettings | None = None,
     ) -> Machine:
         """
         A machine running `kernel` (a vmlinux; by default the small kernel in this package) on a CPU with `features`
-        (X86_FEATURE_ names in small letters). `kernel_profile` overrides the rules that go with the image's version.
+        (X86_FEATURE_ names in small letters). `kernel_profile` overrides the rules that go with the image's version;
+        `settings` is what an administrator may set.
         """
         image = kernel if isinstance(kernel, Vmlinux) else Vmlinux.open(kernel or small_kernel())
         image.check_runnable()
         rules = kernel_profile or profile(image.version, RUNNABLE[image.platform.name])
         chosen = frozenset(features)
         booted = boot(image, chosen, ram, preallocate_vmalloc=rules.vmalloc_preallocated)
-        return cls(booted, rules, chosen)
+        return cls(booted, rules, chosen, settings or MmSettings())
 
     def __repr__(self) -> str:
         return f"<Machine {self.booted.image.path} under the rules of {self.profile}, {len(self.processes)} processes>"
@@ -130,17 +164,8 @@ class Machine:
         # The stack first: its own table must map it under every version's rules, or no fault could be delivered.
         task = self.tasks.new(root, comm)
         pgd_ctor(self.booted, root)
-        process = Process(
-            task=task,
-            mm=AddressSpace(root),
-            ram=self.ram,
-            frames=self.frames,
-            tables=self.tables,
-            fault_in=lambda who, address, write: fault_in(self, who, address, write),
-            flush=self.cpu.flush,
-            task_size_max=self.area.task_size_max,
-            zero_page=self.booted.zero_page,
-        )
+        process = Process(task, AddressSpace(root), self.mm)
+        self.mm.spaces.append(process.mm)
         self.processes.append(process)
         return process
 
@@ -166,7 +191,14 @@ class Machine:
         their own (`machine.call("__get_user_4", rax=pointer)`). `user_access` calls it inside a user-access window
         (EFLAGS.AC), as the callers of rep_movs_alternative() do. Raises DidNotReturn if it does not return.
         """
-        result = self.run(function, *arguments, budget=budget, user_access=user_access, **registers)
+        result = self.run(
+            function,
+            *arguments,
+            budget=budget,
+            user_access=user_access,
+            pagefault_disabled=False,
+            **registers,
+        )
         if isinstance(result.end, Returned):
             return result.end.value
         raise DidNotReturn(result.function, self.why(result), result=result)
@@ -177,35 +209,46 @@ class Machine:
         *arguments: int,
         budget: int = DEFAULT_BUDGET,
         user_access: bool = False,
+        pagefault_disabled: bool = False,
         **registers: int,
     ) -> CallResult:
-        """Like `call`, but the whole story: how it ended, whatever that was, with every fault on the way."""
+        """
+        Like `call`, but the whole story: how it ended, whatever that was, with every fault on the way.
+        `pagefault_disabled` calls it between pagefault_disable() and pagefault_enable(): no user page is brought in.
+        """
         names, word, highest = self.names, self.form.bits // 8, (1 << self.form.bits) - 1
         by_register = self.form.argument_registers
         if len(arguments) > MAX_ARGUMENTS:
             raise BadInput("arguments", expected="at most 6 (those passed in registers)", got=str(len(arguments)))
         start = self.address_of(function) if isinstance(function, str) else function
-        unknown = registers.keys() - (set(self.form.general_registers) - {names["sp"]})
+        unknown = registers.keys() - self._settable
         if unknown:
             expected = ", ".join(self.form.general_registers)
             raise BadInput("register", expected=expected, got=", ".join(sorted(unknown)))
         self.settle()
+        if pagefault_disabled:
+            self.tasks.pagefault_disable(self.current.task)
         sp = self.current.task.stack[1] - ENTRY_FRAME - word
         pushed = (self.return_address, *(value & highest for value in arguments[len(by_register) :]))
-        self.write(sp, b"".join(value.to_bytes(word, "little") for value in pushed))
+        frame = b"".join(value.to_bytes(word, "little") for value in pushed)
+        self.ram.write(self.current.task.stack_page + sp % PAGE, frame)
         given = {name: value & highest for name, value in zip(by_register, arguments, strict=False)}
         given |= {name: value & highest for name, value in registers.items()}
         eflags = x86.EFLAGS_FIXED | x86.EFLAGS_IF | (x86.EFLAGS_AC if user_access else 0)
         self.cpu.enter({**given, "eflags": eflags, names["sp"]: sp})
         name = function if isinstance(function, str) else self.symbols.format(function)
-        return run_call(self, name, given, start, budget)
+        result = run_call(self, name, given, start, budget)
+        if pagefault_disabled:
+            self.tasks.make_current(self.current.task)
+        return result
 
     def settle(self) -> None:
         """Put the CPU and the task into the state in which kernel code starts, whatever the last call left of it."""
         self.tasks.make_current(self.current.task)
         state, wanted = self.cpu.state(), self.booted.state
-        if (state.cr0, state.cr3, state.cr4, state.cpl) != (wanted.cr0, self.current.mm.root, wanted.cr4, 0):
+        if (state.cr0, state.cr3, state.cr4) != (wanted.cr0, self.current.mm.root, wanted.cr4):
             self.cpu.write_many({"cr0": wanted.cr0, "cr3": self.current.mm.root, "cr4": wanted.cr4})
+        if state.cpl:
             self.cpu.enter_kernel_segments(self.booted.gdt, self.booted.percpu)
         self.cpu.set_percpu_base(self.booted.percpu)
 
@@ -228,20 +271,29 @@ class Machine:
             case Stopped(why=why, at=at_ip):
                 return f"{why}, at {self.symbols.format(at_ip)}"
 
-    def context(self, state: CpuState) -> Context:
-        """What the handler may look at, as things stand."""
+    def context(self, state: CpuState, mm: AddressSpace | None = None, *, tried: tuple[VmFault, ...] = ()) -> Context:
+        """What the handler may look at, as things stand; `mm` if it is not the current process's memory."""
         current = self.current
         return Context(
             profile=self.profile,
             cpu=state,
             memory=self.ram,
             init_mm_root=self.booted.init_mm_root,
-            mm=current.mm,
+            mm=mm or current.mm,
             extables=self.extables,
             faulthandler_disabled=self.tasks.faulthandler_disabled(current.task),
             frames=self.frames,
             zero_page=self.booted.zero_page,
+            pages=self.mm.pages,
+            inodes=self.mm.inodes,
+            rules=self.mm.rules,
+            settings=self.mm.settings,
             stack=current.task.stack,
+            tried=tried,
+            userfaults=self.mm.userfaults,
+            huge_zero_page=self.mm.huge_zero_page,
+            swap=self.mm.swap,
+            cgroups=self.mm.cgroups,
         )
 
     def load_module(self, path: str | Path, name: str) -> None:
@@ -331,6 +383,11 @@ class Machine:
                     )
             address, length = address + size, length - size
         return pieces
+
+
+def nobody_answers(_fault: Fault, _userfault: int) -> bool:
+    """What waiting for a userfaultfd's reader comes to where no program runs."""
+    raise Unsupported("userfaultfd", why="only a running program can answer a fault")
 
 
 def segment_flags(segment: Segment) -> int:

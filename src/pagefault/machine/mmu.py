@@ -7,6 +7,7 @@ It walks the guest's own tables, checks the access, and writes accessed and dirt
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from ..arch.architectures import architecture_of
 from ..arch.x86 import CpuState
@@ -78,7 +79,11 @@ class Mmu:
         """
         way = self.look(access.address, state)
         mapped, form = way.end, architecture_of(state)
-        if not isinstance(mapped, Mapped) or form.violation(mapped, access, state) is not None:
+        if not isinstance(mapped, Mapped):
+            return way, None
+        page = mapped.user, mapped.writable, mapped.executable, mapped.protection_key
+        rights = permitted(page, access.user, access.implicit, state)
+        if access.kind not in rights:
             return way, None
         held = access.address & PAGE_MASK in self._held
         if not held:
@@ -88,8 +93,15 @@ class Mmu:
         if frame + PAGE > self._ram.size:
             return way, None
         dirty = mapped.dirty or access.kind is AccessKind.WRITE
-        read, write, fetch = (
-            kind is access.kind or form.violation(mapped, replace(access, kind=kind), state) is None
-            for kind in AccessKind
-        )
-        return way, Translation(frame, read, write and dirty, fetch)
+        write = dirty and AccessKind.WRITE in rights
+        return way, Translation(frame, AccessKind.READ in rights, write, AccessKind.FETCH in rights)
+
+
+@lru_cache(1 << 12)
+def permitted(page: tuple[bool, bool, bool, int], user: bool, implicit: bool, state: CpuState) -> frozenset[AccessKind]:
+    """
+    What may be done with a page that has these rights and this protection key. The same few are asked for again and
+    again.
+    """
+    mapped, violation = Mapped(0, PAGE, *page, dirty=False), architecture_of(state).violation
+    return frozenset(kind for kind in AccessKind if violation(mapped, Access(0, kind, user, implicit), state) is None)

@@ -7,10 +7,9 @@ Ask right after the call that died: the stack, the page tables and the code are 
 from __future__ import annotations
 
 import re
-import sys
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from ..arch import x86, x86_64
 from ..arch.architectures import architecture_of
@@ -24,6 +23,7 @@ from ..evidence.oops_report import (
     PageTableWords,
     Preface,
     RegisterFrame,
+    SegmentRegisters,
     StackGuard,
     StackTrace,
     TaskLine,
@@ -31,9 +31,9 @@ from ..evidence.oops_report import (
     style,
     taint_letters,
 )
-from ..evidence.oops_writing import EPILOGUE_SIZE, PROLOGUE_SIZE, write
+from ..evidence.oops_writing import EPILOGUE_SIZE, PROLOGUE_SIZE
 from ..tables.frames import Interrupted, Stack, stack_trace
-from ..tables.orc import OrcTable, OrcTables
+from ..tables.orc import OrcEntry, OrcTable, OrcTables
 from ..tables.pagetable import read_linear
 from ..vocabulary.address import PAGE
 from ..vocabulary.outcome import Oops
@@ -43,16 +43,12 @@ from .event import FaultEvent
 if TYPE_CHECKING:
     from .machine import Machine
 
-HARDWARE = "pagefault, an x86-64 machine emulated by Unicorn"
+HARDWARE = "pagefault, an {} machine emulated by Unicorn"
 EFLAGS_RF = 1 << 16
 """Set in the copy that a fault pushes. Manual: Intel SDM vol. 3B, 17.3.1.1."""
 GENERAL_PROTECTION = "general protection fault"
+NAMES_32 = ("pdpt", "pde", "pte")
 BAD_PAGE_TABLE, GUARD_PAGE, PAGE_FAULT = "Bad pagetable", "stack guard page", "Oops"
-
-
-def print_oops(machine: Machine, event: FaultEvent, file: TextIO | None = None) -> None:
-    """Print what the kernel would have printed about `event`."""
-    (file or sys.stdout).write(write(oops_of(machine, event)))
 
 
 def oops_of(machine: Machine, event: FaultEvent, number: int | None = None) -> OopsReport:
@@ -77,11 +73,11 @@ def oops_of(machine: Machine, event: FaultEvent, number: int | None = None) -> O
     control = control_registers(event, cr2 if read_fault is None else read_fault)
     again = control if summary_read_fault is None else replace(control, cr2=summary_read_fault)
     return OopsReport(
-        style=style(machine.booted.image.version),
+        style=style(machine.booted.image.version, machine.form.bits),
         preface=preface(machine, event, what),
         die=DieLine(what, 0 if what == GUARD_PAGE else event.fault.error_code & 0xFFFF, number, configuration(machine)),
         task=task_line(machine, event, number, modules),
-        hardware=HARDWARE,
+        hardware=HARDWARE.format(machine.form.name),
         notes=(),
         frame=frame,
         control=control,
@@ -134,19 +130,21 @@ def page_table_words(machine: Machine, event: FaultEvent) -> PageTableWords:
     first that may be absent. What the CPU takes for reserved bits does not stop the kernel here.
 
     Kernel: arch/x86/mm/fault.c dump_pagetable(); arch/x86/include/asm/pgtable.h pgd_present(), p4d_offset(), v6.1.
+    Differs: x86-32 does not look at tables above the direct map; here they never are.
     """
     address, cpu = event.fault.address or 0, event.state
     entries: list[tuple[str, int]] = []
     table = cpu.root
     form = architecture_of(cpu)
     shape = form.geometry(cpu)
-    for level in shape.levels:
+    names = NAMES_32[-len(shape.levels) :] if form.bits == 32 else tuple(level.name.upper() for level in shape.levels)
+    for name, level in zip(names, shape.levels, strict=True):
         slot = table + (address >> level.shift & level.entries - 1) * shape.entry_size
         value = machine.ram.read_entry(slot, shape.entry_size)
         if value is None:
-            return PageTableWords(tuple(entries), bad=True)
-        entries.append((level.name.upper(), value))
-        if level.name == "pgd" and not cpu.la57:
+            return PageTableWords(tuple(entries), bad=form.bits == 64)
+        entries.append((name, value))
+        if name == "PGD" and not cpu.la57:
             entries.append(("P4D", value))
         if not value & x86.PRESENT or form.is_leaf(level, value):
             break
@@ -199,31 +197,44 @@ def register_frame(machine: Machine, event: FaultEvent) -> tuple[RegisterFrame, 
     The bytes are copied by copy_from_kernel_nofault(), which does not try what is not the kernel's (then nothing
     faults) and otherwise fails at the first byte that is not mapped (then CR2 has its address).
 
-    Kernel: arch/x86/kernel/dumpstack.c copy_code(), show_opcodes(); arch/x86/mm/maccess.c, v6.1.
+    Kernel: arch/x86/kernel/dumpstack.c copy_code(), show_opcodes(), v6.1.
     """
-    registers, cpu = event.fault.registers, event.state
-    ip, start = registers["rip"], registers["rip"] - PROLOGUE_SIZE & x86_64.U64
+    registers, cpu, form = event.fault.registers, event.state, machine.form
+    ip, start = event.fault.ip, event.fault.ip - PROLOGUE_SIZE & (1 << form.bits) - 1
     size, code, fault = PROLOGUE_SIZE + 1 + EPILOGUE_SIZE, b"", None
-    vsyscall = start & -PAGE == x86_64.VSYSCALL
-    if start >= x86_64.address_map(cpu).task_size_max + PAGE and x86_64.canonical(start, cpu) and not vsyscall:
+    if may_be_read(machine, start, cpu):
         code = read_linear(machine.ram, cpu.root, start, size, cpu)
         fault = start + len(code) if len(code) < size else None
+    segments = registers["ds"], registers["es"], registers["fs"], registers["gs"]
     frame = RegisterFrame(
         cs=registers["cs"],
         where=machine.symbols.format(ip),
         ss=registers["ss"],
         eflags=registers["eflags"] | EFLAGS_RF,
-        values={name: registers[name] for name in x86_64.GENERAL_REGISTERS},
+        values={name: registers[name] for name in form.general_registers},
         code=code if len(code) == size else None,
         code_at=start if len(code) < size else None,
+        segments=segments if form.bits == 32 else None,
     )
     return frame, fault
+
+
+def may_be_read(machine: Machine, start: int, cpu: x86.CpuState) -> bool:
+    """
+    Does the kernel try to read its own memory at `start`?
+
+    Kernel: arch/x86/mm/maccess.c copy_from_kernel_nofault_allowed(), v6.1: one for x86-32, one for x86-64.
+    """
+    if machine.form.bits == 32:
+        return start >= machine.area.task_size_max
+    vsyscall = start & -PAGE == x86_64.VSYSCALL
+    return start >= x86_64.address_map(cpu).task_size_max + PAGE and x86_64.canonical(start, cpu) and not vsyscall
 
 
 def control_registers(event: FaultEvent, cr2: int) -> ControlRegisters:
     """Differs: MSR_KERNEL_GS_BASE, the user's GS base, is always 0."""
     registers, cpu = event.fault.registers, event.state
-    return ControlRegisters(
+    segments = SegmentRegisters(
         fs_base=registers["fs_base"],
         fs=registers["fs"],
         gs_base=registers["gs_base"],
@@ -231,6 +242,9 @@ def control_registers(event: FaultEvent, cr2: int) -> ControlRegisters:
         kernel_gs_base=0,
         ds=registers["ds"],
         es=registers["es"],
+    )
+    return ControlRegisters(
+        segments=segments if architecture_of(cpu).bits == 64 else None,
         cr0=cpu.cr0,
         cr2=cr2,
         cr3=cpu.cr3,
@@ -250,14 +264,47 @@ def call_trace(machine: Machine, event: FaultEvent) -> tuple[StackTrace, ...]:
     The task's stack, as far as it goes: the machine calls functions directly, so there is no system call at its end.
     """
     registers, (low, high) = event.fault.registers, stack_of(machine, event)
-    start = registers["rsp"] if low <= registers["rsp"] < high else low
+    sp = registers[machine.names["sp"]]
+    start = sp if low <= sp < high else low
     stack = Stack(low, high, start, read_linear(machine.ram, event.state.root, start, high - start, event.state))
+    if machine.form.bits == 32:
+        found_32 = frame_pointer_trace(machine, event, stack)
+        return (StackTrace("", found_32),) if found_32 else ()
     lines: list[TraceLine | RegisterFrame] = []
-    for found in stack_trace(registers, stack, orc_tables(machine).find, partial(is_text, machine)):
+    for found in stack_trace(
+        registers, stack, partial(orc_find, machine, orc_tables(machine)), partial(is_text, machine)
+    ):
         if isinstance(found, Interrupted):
             break  # this machine takes no interrupts: whatever stands there, nothing was interrupted
         lines.append(TraceLine(machine.symbols.format(found.address), found.reliable))
     return (StackTrace("TASK", tuple(lines)),)
+
+
+def frame_pointer_trace(machine: Machine, event: FaultEvent, stack: Stack) -> tuple[TraceLine, ...]:
+    """
+    x86-32's stack: there are no ORC tables, and Debian's kernels keep frame pointers. A call of address 0 has left a
+    return address, and no frame yet.
+
+    Kernel: arch/x86/kernel/unwind_frame.c __unwind_start(), unwind_next_frame(), v6.1.
+    """
+    word = machine.form.bits // 8
+    words = {
+        stack.start + at: int.from_bytes(stack.data[at : at + word], "little")
+        for at in range(0, len(stack.data) - word + 1, word)
+    }
+    base = event.fault.registers["ebp"]
+    following: int | None = None
+    if event.fault.ip == 0:
+        base, following = stack.start - word, base
+    lines = []
+    for address, value in words.items():
+        if not is_text(machine, value):
+            continue
+        lines.append(TraceLine(machine.symbols.format(value), address == base + word))
+        if address == base + word:
+            above = words.get(base, 0) if following is None else following
+            base, following = above if above > base else 0, None
+    return tuple(lines)
 
 
 def is_text(machine: Machine, address: int) -> bool:
@@ -266,14 +313,26 @@ def is_text(machine: Machine, address: int) -> bool:
 
     Kernel: kernel/extable.c kernel_text_address(), v6.1. Differs: code made at run time (BPF, kprobes) does not exist.
     """
-    image = machine.booted.image
-    if any(first <= address < last for first, last in image.executable):
+    if is_kernel_text(machine, address):
         return True
     symbol = machine.symbols.at(address)
     if symbol is None or symbol.module is None:
         return False
     end = machine.walk(address).end
     return isinstance(end, Mapped) and end.executable
+
+
+def is_kernel_text(machine: Machine, address: int) -> bool:
+    return any(first <= address < last for first, last in machine.booted.image.executable)
+
+
+def orc_find(machine: Machine, tables: OrcTables, address: int) -> OrcEntry | None:
+    """
+    What lies between the kernel's text and its init text is data, and has no entry.
+
+    Kernel: arch/x86/kernel/unwind_orc.c orc_find(), v6.1.
+    """
+    return tables.find(address) if is_kernel_text(machine, address) else None
 
 
 def orc_tables(machine: Machine) -> OrcTables:

@@ -1,66 +1,65 @@
-"""A process: its address space, and what mmap() and its kin do to it."""
+"""A process: its task and its address space, and what mmap() and its kin do to that, as Python calls it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..arch import x86
 from ..errors import BadInput
-from ..memory.ram import FrameAllocator, Ram
+from ..handler.vmf import PAGE_NONE
+from ..mm.gup import handle_fault
+from ..mm.memory import Memory
+from ..mm.mmap import (
+    MAP_ANONYMOUS,
+    MAP_FIXED,
+    MAP_GROWSDOWN,
+    MAP_PRIVATE,
+    PROT_EXEC,
+    PROT_READ,
+    PROT_WRITE,
+    do_mmap,
+)
+from ..mm.mprotect import do_mprotect_pkey
+from ..mm.munmap import do_munmap
+from ..mm.unmapped_area import DEFAULT_MAP_WINDOW
 from ..tables.address_space import AddressSpace
-from ..tables.pagetable import PageTables
 from ..vocabulary.address import PAGE, PAGE_MASK
-from ..vocabulary.entry import Entry
-from ..vocabulary.vma import Vma
+from ..vocabulary.outcome import OutOfMemory
+from ..vocabulary.vm_fault import FaultFlag
 
-DEFAULT_MAP_WINDOW = (1 << 47) - PAGE
-"""Five levels give no more to whom does not ask (Kernel: arch/x86/include/asm/page_64_types.h, v6.1)."""
 MMAP_GAP = 128 << 20
 """Room for the stack (Kernel: arch/x86/mm/mmap.c mmap_base() SIZE_128M, v6.1)."""
-PAGE_NONE = 1 << 8
-"""A present page of a PROT_NONE area (Kernel: arch/x86/include/asm/pgtable_types.h _PAGE_PROTNONE, v6.1)."""
+LETTERS = {"r": PROT_READ, "w": PROT_WRITE, "x": PROT_EXEC}
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """The task_struct of a process: where it and its mm_struct lie, its kernel stack (low, high), its name and pid."""
+    """
+    The task_struct of a process: where it and its mm_struct lie, its kernel stack (low, high), its name and pid, and
+    the physical address of the stack's last page.
+    """
 
     address: int
     mm: int
     stack: tuple[int, int]
     comm: str
     pid: int
+    stack_page: int
 
 
 class Process:
     """
     One process. Its half of the tables is its own; the kernel's half was copied from the master table when it was made.
-
-    `fault_in(process, address, write)` brings one page in through the fault handler's own decision.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        mm: AddressSpace,
-        ram: Ram,
-        frames: FrameAllocator,
-        tables: PageTables,
-        fault_in: Callable[[Process, int, bool], None],
-        flush: Callable[[], None],
-        zero_page: int,
-        task_size_max: int,
-    ) -> None:
-        self.task, self.mm = task, mm
-        self._ram, self._frames, self._tables = ram, frames, tables
-        self._fault_in, self._flush, self._zero_page = fault_in, flush, zero_page
-        self._task_size_max = task_size_max
+    def __init__(self, task: Task, mm: AddressSpace, memory: Memory) -> None:
+        self.task, self.mm, self._memory = task, mm, memory
+        mm.mmap_base = mm.mmap_base or self.mmap_base
 
     @property
     def stack_top(self) -> int:
         """Where a stack ends (Kernel: arch/x86/include/asm/processor.h STACK_TOP, v6.1)."""
-        return min(self._task_size_max, DEFAULT_MAP_WINDOW)
+        return min(self._memory.task_size_max, DEFAULT_MAP_WINDOW)
 
     @property
     def mmap_base(self) -> int:
@@ -86,21 +85,25 @@ class Process:
 
         Kernel: mm/mmap.c do_mmap(), v6.1.
         """
+        rights = prot_bits(protection)
         length = length + PAGE - 1 & PAGE_MASK
-        if not 0 < length <= self._task_size_max:
+        if not 0 < length <= self._memory.task_size_max:
             raise BadInput("mmap length", expected="a positive number of bytes that fits user space", got=hex(length))
-        start = self._place(length) if address is None else address
-        if start % PAGE or not 0 <= start <= self._task_size_max - length:
-            raise BadInput("mmap address", expected="a page-aligned user address", got=f"{start:#x}")
-        self.munmap(start, length)
-        vma = with_rights(Vma(start, start + length, name=name), protection)
-        vma = replace(vma, grows_down=grows_down, protection_key=protection_key)
-        self.mm.vmas.insert(vma)
+        if address is not None and (address % PAGE or not 0 <= address <= self._memory.task_size_max - length):
+            raise BadInput("mmap address", expected="a page-aligned user address", got=f"{address:#x}")
+        flags = MAP_PRIVATE | MAP_ANONYMOUS | (MAP_GROWSDOWN if grows_down else 0)
+        flags |= MAP_FIXED if address is not None else 0
+        start = do_mmap(self._memory, self.mm, address or 0, length, rights, flags, name=name)
+        if start < 0:
+            raise BadInput("mmap length", expected="one that fits user space", got=hex(length))
+        if protection_key:
+            do_mprotect_pkey(self._memory, self.mm, start, length, rights, protection_key)
         if content:
             self.write(start, content[:length])
         if populate:
             for page in range(start, start + length, PAGE):
-                self._fault_in(self, page, vma.write)
+                if self._physical(page, write=False) is None:
+                    self._fault_in(page, write=bool(rights & PROT_WRITE))
         return start
 
     def munmap(self, address: int, length: int) -> None:
@@ -109,44 +112,34 @@ class Process:
 
         Kernel: mm/mmap.c do_munmap(), unmap_region(), v6.1.
         """
-        start, end = self._range(address, length)
-        for vma in self.mm.vmas.overlapping(start, end):
-            self.mm.vmas.replace(vma, *outside(vma, start, end))
-            for entry in self._present(max(start, vma.start), min(end, vma.end)):
-                if entry.value & x86.PHYSICAL_MASK != self._zero_page:
-                    self._frames.release(entry.value & x86.PHYSICAL_MASK)
-                self._tables.write(entry.physical, 0)
-        self._flush()
+        do_munmap(self._memory, self.mm, *self._range(address, length))
 
     def mprotect(self, address: int, length: int, protection: str) -> None:
         """
-        Change the rights of a range that is mapped throughout.
+        Change the rights of a range that is mapped throughout. A right to write is given to a page only when it is next
+        written.
 
-        Kernel: mm/mprotect.c do_mprotect_pkey(), change_pte_range(), v6.1. A right to write is given to a page only
-        when it is next written.
+        Kernel: mm/mprotect.c do_mprotect_pkey(), change_pte_range(), v6.1.
         """
-        start, end = self._range(address, length)
+        start, length = self._range(address, length)
+        end = start + length
         covered = sum(min(end, v.end) - max(start, v.start) for v in self.mm.vmas.overlapping(start, end))
-        if covered != end - start:
+        if covered != length:
             raise BadInput(
                 "mprotect", expected="a range that is mapped throughout", got=f"{start:#x}-{end:#x} with holes"
             )
-        for vma in self.mm.vmas.overlapping(start, end):
-            changed = with_rights(replace(vma, start=max(start, vma.start), end=min(end, vma.end)), protection)
-            self.mm.vmas.replace(vma, *outside(vma, start, end), changed)
-            for entry in self._present(changed.start, changed.end):
-                self._tables.write(entry.physical, protected(entry.value, changed) & self._tables.supported)
-        self._flush()
+        do_mprotect_pkey(self._memory, self.mm, start, length, prot_bits(protection))
 
     def read(self, address: int, length: int) -> bytes:
         """Bytes of user memory; a page that is not there yet is brought in, as ptrace would."""
-        return b"".join(self._ram.read(at, size) or b"" for at, size in self._pieces(address, length, write=False))
+        ram = self._memory.ram
+        return b"".join(ram.read(at, size) or b"" for at, size in self._pieces(address, length, write=False))
 
     def write(self, address: int, data: bytes) -> None:
         """Write user memory whatever the rights of its areas, as ptrace would."""
         done = 0
         for physical, size in self._pieces(address, len(data), write=True):
-            self._ram.write(physical, data[done : done + size])
+            self._memory.ram.write(physical, data[done : done + size])
             done += size
 
     def _pieces(self, address: int, length: int, *, write: bool) -> list[tuple[int, int]]:
@@ -156,71 +149,56 @@ class Process:
             size = min(length, PAGE - address % PAGE)
             if self.mm.vmas.vma_lookup(address) is None:
                 raise BadInput("user address", expected="one inside a mapped area", got=f"{address:#x}")
-            entry = self._leaf(address)
-            shared = entry is not None and entry.value & x86.PHYSICAL_MASK == self._zero_page
-            if entry is None or (write and shared):
-                self._fault_in(self, address, write)
-                entry = self._leaf(address)
-            if entry is None:
+            physical = self._physical(address, write=write)
+            if physical is None:
+                self._fault_in(address, write=write)
+                physical = self._physical(address, write=write)
+            if physical is None:
                 raise BadInput("user address", expected="a page that can be brought in", got=f"{address:#x}")
-            pieces.append(((entry.value & x86.PHYSICAL_MASK) + address % PAGE, size))
+            pieces.append((physical, size))
             address, length = address + size, length - size
         return pieces
 
-    def _leaf(self, address: int) -> Entry | None:
-        entry = self._tables.entry(self.mm.root, address)
-        return entry if entry and entry.value & (x86.PRESENT | PAGE_NONE) else None
+    def _fault_in(self, address: int, *, write: bool) -> None:
+        """
+        Bring one page in, as get_user_pages() would: by the fault handler's own decision, without a CPU.
 
-    def _present(self, start: int, end: int) -> list[Entry]:
-        """The entries of the pages that are there. Where a whole table is missing, its reach is passed over at once."""
-        found, page = [], start
-        while page < end:
-            entry, reach = self._tables.leaf_or_reach(self.mm.root, page)
-            if entry is not None and entry.value & (x86.PRESENT | PAGE_NONE):
-                found.append(entry)
-            page = (page // reach + 1) * reach
-        return found
+        Kernel: mm/gup.c faultin_page(), v6.1.
+        """
+        vma = self.mm.vmas.vma_lookup(address)
+        assert vma is not None
+        flags = FaultFlag.USER | (FaultFlag.WRITE if write else FaultFlag(0))
+        if isinstance(handle_fault(self._memory, self.mm, vma, address, flags).outcome, OutOfMemory):
+            raise BadInput(
+                "user page", expected="a free frame of RAM to put it in", got="none left; boot with more RAM"
+            )
 
-    def _place(self, length: int) -> int:
-        """The highest free range below the mmap base that is large enough."""
-        end = self.mmap_base
-        for vma in reversed(list(self.mm.vmas)):
-            if vma.end <= end - length:
-                break
-            end = min(end, vma.start)
-        if end - length < PAGE:
-            raise BadInput("mmap length", expected="one that fits user space", got=hex(length))
-        return end - length
+    def _physical(self, address: int, *, write: bool) -> int | None:
+        """
+        Where the byte at `address` is, if its page is there, even for nobody to touch; the zero page, small or huge, is
+        not what is written.
+        """
+        memory = self._memory
+        entry = memory.tables.entry(self.mm.root, address)
+        if entry is None or not entry.value & (x86.PRESENT | PAGE_NONE):
+            return None
+        level = next(level for level in memory.tables.levels if level.name == entry.level)
+        frame = memory.form.page_frame(level, entry.value)
+        if write and frame in (memory.zero_page, memory.huge_zero_page):
+            return None
+        return frame + (address & (1 << level.shift) - 1)
 
     def _range(self, address: int, length: int) -> tuple[int, int]:
         if address % PAGE or address < 0 or length <= 0:
             raise BadInput(
                 "range", expected="a page-aligned address and a positive length", got=f"{address:#x}+{length}"
             )
-        return address, address + (length + PAGE - 1 & PAGE_MASK)
+        return address, length + PAGE - 1 & PAGE_MASK
 
 
-def with_rights(vma: Vma, protection: str) -> Vma:
-    """The area with PROT_READ, PROT_WRITE and PROT_EXEC as in letters like "rw"; "none" or nothing for PROT_NONE."""
+def prot_bits(protection: str) -> int:
+    """PROT_READ, PROT_WRITE and PROT_EXEC as in letters like "rw"; "none" or nothing for PROT_NONE."""
     letters = "" if protection == "none" else protection.replace("-", "")
     if not set(letters) <= set("rwx"):
         raise BadInput("protection", expected="letters of rwx, or none", got=repr(protection))
-    return replace(vma, read="r" in letters, write="w" in letters, execute="x" in letters)
-
-
-def outside(vma: Vma, start: int, end: int) -> list[Vma]:
-    """What is left of an area outside start..end."""
-    parts = []
-    if vma.start < start:
-        parts.append(replace(vma, end=start))
-    if vma.end > end:
-        parts.append(replace(vma, start=end, grows_down=False if vma.start < start else vma.grows_down))
-    return parts
-
-
-def protected(value: int, vma: Vma) -> int:
-    """A pte's value after mprotect to this area's rights."""
-    value &= ~(x86.PRESENT | PAGE_NONE | x86.EXECUTE_DISABLE)
-    value |= x86.PRESENT if vma.read or vma.write or vma.execute else PAGE_NONE
-    value |= 0 if vma.execute else x86.EXECUTE_DISABLE
-    return value if vma.write else value & ~x86.WRITABLE
+    return sum(LETTERS[letter] for letter in set(letters))

@@ -8,6 +8,7 @@ pagefault_disabled and no mm that its code could see.
 
 from __future__ import annotations
 
+from ..arch.x86 import PHYSICAL_MASK
 from ..errors import Absent
 from ..images.vmlinux import Vmlinux
 from ..memory.ram import Ram
@@ -46,7 +47,7 @@ class Tasks:
         self._pids += 1
         address = self._copy_of_init_task()
         mm = memory.kmalloc(self._size("mm_struct", 4096))
-        task = Task(address, mm, (low, low + size), comm[:15], self._pids)
+        task = Task(address, mm, (low, low + size), comm[:15], self._pids, self._at(low + size - PAGE))
         pgd = self._offset("mm_struct", "pgd")
         if pgd is not None:
             self._write(mm + pgd, (self._booted.area.page_offset + root).to_bytes(self._word, "little"))
@@ -58,6 +59,26 @@ class Tasks:
             self._write(address + offset, task.comm.encode("utf-8", "replace")[:15].ljust(16, b"\0"))
         return task
 
+    def frames_needed(self) -> int:
+        """
+        How many frames a new process takes at most: what `new` allocates, a top-level table, and a table at each level
+        for where the stack is mapped.
+        """
+        structures = self._size("task_struct", 2 * PAGE), self._size("mm_struct", 4096)
+        sizes = (*structures, THREAD_SIZE[self._booted.form.bits])
+        return sum(1 << (-(-size // PAGE) - 1).bit_length() for size in sizes) + 1 + len(self._booted.tables.levels)
+
+    def free(self, task: Task) -> None:
+        """
+        A task that ended gives its memory back; it must not be the current one.
+
+        Kernel: kernel/fork.c free_task(), free_thread_stack(), __mmdrop(), v6.1.
+        """
+        memory = self._booted.memory
+        (memory.vfree if self._booted.form.bits == 64 else memory.kfree)(task.stack[0])
+        memory.kfree(task.mm)
+        memory.kfree(task.address)
+
     def make_current(self, task: Task) -> None:
         """Let the kernel's code find this task, at rest: faults enabled, preemption enabled."""
         if self._current is not None:
@@ -67,6 +88,18 @@ class Tasks:
         self._set(task, "pagefault_disabled", 0, 4)
         if self._preempt_count is not None:
             self._ram.write(self._preempt_count, PREEMPT_ENABLED.to_bytes(4, "little"))
+
+    def pagefault_disable(self, task: Task) -> None:
+        """
+        Let no user page be brought in until the task is made current again.
+
+        Kernel: include/linux/uaccess.h pagefault_disable(), v6.1; an image that does not say where its counter is gets
+        what kmap_atomic() adds to it, a preempt count (include/linux/highmem-internal.h, v6.1).
+        """
+        if self._fields["pagefault_disabled"] is not None:
+            self._set(task, "pagefault_disabled", 1, 4)
+        elif self._preempt_count is not None:
+            self._ram.write(self._preempt_count, (PREEMPT_ENABLED + 1).to_bytes(4, "little"))
 
     def faulthandler_disabled(self, task: Task) -> bool:
         """
@@ -137,12 +170,14 @@ class Tasks:
             self._write(task.address + offset, value.to_bytes(size, "little"))
 
     def _write(self, address: int, data: bytes) -> None:
-        """To a kernel address in the direct map or in vmalloc space."""
+        self._ram.write(self._at(address), data)
+
+    def _at(self, address: int) -> int:
+        """The physical address of a kernel address in the direct map or in vmalloc space."""
         area = self._booted.area
         if area.vmalloc_start <= address < area.vmalloc_end:
-            self._ram.write((self._booted.memory.entry(address).value & 0x000F_FFFF_FFFF_F000) + address % PAGE, data)
-        else:
-            self._ram.write(self._physical(address), data)
+            return (self._booted.memory.entry(address).value & PHYSICAL_MASK) + address % PAGE
+        return self._physical(address)
 
 
 FIELDS = ("stack", "mm", "active_mm", "pagefault_disabled", "pid", "tgid", "comm")

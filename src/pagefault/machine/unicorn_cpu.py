@@ -7,8 +7,8 @@ emu_start() returns with the instruction pointer at the instruction, none of it 
 
 Unicorn caches what the hook answered, separately for user mode, kernel mode and kernel mode with EFLAGS.AC set, and
 drops it all on writes to CR0, CR3 and CR4, on INVLPG (that page) and on WRPKRU; so no answer outlives what it went by.
-Keeping AC apart needs a CPU model that has SMAP. PKRU is not among Unicorn's registers: it is read and set in the CPU's
-saved context, and matters only while CR4.PKE is on.
+Keeping AC apart needs a CPU model that has SMAP. PKRU is not among Unicorn's registers: it is read and set where the
+engine keeps it (or, where that is not found, in a saved context), and matters only while CR4.PKE is on.
 
 Differs: QEMU 5.0, which this is, raises no #GP for MSRs it does not know (they read as 0) nor for unaligned SSE
 operands, and has no AVX. Exceptions that it raises by itself end the run, but for #GP.
@@ -28,13 +28,15 @@ from unicorn.unicorn_py3.unicorn import uclib
 from ..arch import x86, x86_32, x86_64
 from ..arch.architectures import architecture_of
 from ..arch.x86 import CpuState
+from ..arch.x86_instruction import MAX_INSTRUCTION, decode
 from ..memory.ram import Ram
+from ..tables.pagetable import read_linear
 from ..vocabulary.access import Access, AccessKind
 from ..vocabulary.address import PAGE, PAGE_MASK
 from ..vocabulary.walk import Mapped
-from .cpu import Arrived, Halted, MemoryFault, OutOfBudget, Reached, Stop, Trapped
+from .cpu import Arrived, Halted, MemoryFault, OutOfBudget, Reached, Stop, SystemCall, Trapped
 from .mmu import Mmu
-from .unicorn_engine import EngineNotes, land, pkru_in
+from .unicorn_engine import CPU_MODEL, EngineNotes, emulated_cpuid, land, pkru_in, pkru_of
 
 KINDS = {
     unicorn.UC_MEM_READ: AccessKind.READ,
@@ -78,6 +80,8 @@ TRAPS = {
 }
 WITH_ERROR_CODE = (8, 10, 11, 12, 13, 17)
 """Manual: Intel SDM vol. 3A, table 6-1; #PF, the other one, is ours to raise."""
+USER_REGISTERS = ("rip", "eflags", *BASES, "cs", "ss")
+"""What user mode has beside the general registers; in 64-bit mode only."""
 FETCH_STATE = ("cr0", "cr3", "cr4", "eflags", "cs")
 
 
@@ -111,6 +115,12 @@ class RegisterBatch:
         uclib.uc_reg_write_batch(self._handle, self._numbers, self._pointers, self._count)
 
 
+class Msr(ctypes.Structure):
+    """A model-specific register as Unicorn is asked for it."""
+
+    _fields_ = (("number", ctypes.c_uint32), ("value", ctypes.c_uint64))
+
+
 class UnicornCpu:
     """One x86 CPU over `ram`, translating through `mmu`: in long mode or in 32-bit mode, as `state` says."""
 
@@ -119,20 +129,32 @@ class UnicornCpu:
         self._form = architecture_of(state)
         self._ip, self._numbers = self._form.pt_regs["ip"], NUMBERS[self._form.bits]
         self._bases: dict[str, int] = {}
+        self._leaves: dict[tuple[int, int], tuple[int, int, int, int]] = {}
         self._uc = unicorn.Uc(unicorn.UC_ARCH_X86, MODES[self._form.bits])
-        self._uc.ctl_set_cpu_model(uc_x86.UC_CPU_X86_ICELAKE_SERVER)
+        self._uc.ctl_set_cpu_model(CPU_MODEL)
         self._uc.ctl_set_tlb_mode(unicorn.UC_TLB_VIRTUAL)
         self._uc.mem_map_ptr(0, ram.size, unicorn.UC_PROT_ALL, ram.host_address)
         self._all = RegisterBatch(self._uc._uch, REGISTERS[self._form.bits], self._numbers)
         self._entry = RegisterBatch(self._uc._uch, (*self._form.general_registers, "eflags"), self._numbers)
+        if self._form.bits == 64:
+            names = (*self._form.general_registers, *USER_REGISTERS)
+            self._user = RegisterBatch(self._uc._uch, names, self._numbers)
+            self._uc.hook_add(unicorn.UC_HOOK_INSN, self._system_call, None, 1, 0, uc_x86.UC_X86_INS_SYSCALL)
+            self._kernel = RegisterBatch(
+                self._uc._uch, (*self._form.kernel_selectors, self._form.percpu_base), self._numbers
+            )
         self._deciding = RegisterBatch(self._uc._uch, FETCH_STATE, self._numbers)
-        self._fixed = state
+        self._fixed = self._state = state
+        self._decided: tuple[int, ...] = ()
+        self._efer = Msr(MSR_EFER)
+        self._efer_place = ctypes.byref(self._efer)
         self._notes = EngineNotes(self._uc)
+        self._pkru = pkru_of(self._uc) if state.pke else None
         self.executed = 0
         self._refused: MemoryFault | None = None
-        self._trapped: Trapped | Arrived | None = None
-        self._answered_after_stop = False
+        self._trapped: Trapped | Arrived | SystemCall | None = None
         self._error: BaseException | None = None
+        self._answered_after_stop = False
         self._uc.hook_add(unicorn.UC_HOOK_TLB_FILL, self._fill)
         self._uc.hook_add(unicorn.UC_HOOK_INTR, self._interrupt)
         self._uc.msr_write(MSR_EFER, state.efer)
@@ -146,6 +168,8 @@ class UnicornCpu:
             # In slices, so that Python sees an interrupt from the keyboard in between.
             count = min(budget - self.executed, SLICE)
             stop = self._run_slice(start, until, count)
+            if isinstance(stop, MemoryFault) and self._next_page_fetched(stop):
+                stop = self._step_over_the_edge(until, count)
             self.executed += min(self._notes.executed, count)
             if not isinstance(stop, OutOfBudget):
                 return stop
@@ -158,7 +182,8 @@ class UnicornCpu:
             self._uc.emu_start(start, until, count=count)
         except unicorn.UcError as error:
             self._raise_our_own()
-            return self._exact(self._refused) if self._refused else self._gave_up(error)
+            if self._trapped is None and not self._dropped(until):
+                return self._exact(self._refused) if self._refused else self._gave_up(error)
         self._raise_our_own()
         if isinstance(self._trapped, Trapped) and self._trapped.vector in WITH_ERROR_CODE:
             return replace(self._trapped, error_code=land(self._uc))
@@ -167,6 +192,41 @@ class UnicornCpu:
         if self.read(self._ip) == until:
             return Reached()
         return OutOfBudget(count) if self._notes.executed > count else Halted("the CPU executed HLT")
+
+    def _dropped(self, until: int) -> bool:
+        """
+        Was it only that Unicorn, out of instructions, dropped its code just before `until`, where CPL 3 may not fetch?
+        """
+        if self._refused is None or self._refused.access.kind is not AccessKind.FETCH:
+            return False
+        page = self._refused.access.address & PAGE_MASK
+        return page == until & PAGE_MASK and page != self.read(self._ip) & PAGE_MASK
+
+    def _next_page_fetched(self, stop: MemoryFault) -> bool:
+        """Was the refused access a fetch from the page after the instruction's?"""
+        fetched = stop.access.kind is AccessKind.FETCH
+        return fetched and stop.access.address & PAGE_MASK == (self.read(self._ip) & PAGE_MASK) + PAGE
+
+    def _step_over_the_edge(self, until: int, count: int) -> Stop:
+        """
+        Execute one instruction at a time until the one that needs the next page. Unicorn translates many at once, and
+        when the last of them reaches into a page that is not there, it gives up before the first. It translates no
+        further than to where it is told to stop.
+        """
+        at = self.read(self._ip)
+        while True:
+            state = self.state()
+            code = read_linear(self._ram, state.root, at, MAX_INSTRUCTION, state)
+            found = decode(code, self._form.bits)
+            if found is None or (at + found.length) & PAGE_MASK != at & PAGE_MASK:
+                return self._run_slice(at, until, count)
+            stop = self._run_slice(at, at + found.length, 1)
+            now = self.read(self._ip)
+            if now == at or not isinstance(stop, Reached | OutOfBudget | Halted):
+                return stop
+            if now & PAGE_MASK != at & PAGE_MASK:
+                return self._run_slice(now, until, count)
+            at = now
 
     def stop_at(self, addresses: Iterable[int]) -> None:
         for address in addresses:
@@ -179,15 +239,20 @@ class UnicornCpu:
 
     def read(self, name: str) -> int:
         if name == "pkru":
+            if self._pkru is not None:
+                return self._pkru.value
             saved = self._uc.context_save()
             return pkru_in(saved).value
         return int(self._uc.reg_read(self._numbers[name]))
 
     def write(self, name: str, value: int) -> None:
         if name == "pkru":
-            saved = self._uc.context_save()
-            pkru_in(saved).value = value
-            self._uc.context_restore(saved)
+            if self._pkru is not None:
+                self._pkru.value = value
+            else:
+                saved = self._uc.context_save()
+                pkru_in(saved).value = value
+                self._uc.context_restore(saved)
         elif name == "pkrs":
             # IA32_PKRS is newer than the emulated CPU: only we know of it, and only we can set it.
             self._fixed = replace(self._fixed, pkrs=value)
@@ -203,12 +268,32 @@ class UnicornCpu:
     def enter(self, values: Mapping[str, int]) -> None:
         self._entry.write(values)
 
+    def enter_user(self, values: Mapping[str, int]) -> None:
+        self._user.write({**values, "cs": x86_64.USER_CS, "ss": x86_64.USER_DS})
+
+    def save(self) -> object:
+        return self._uc.context_save()
+
+    def identify(self, leaves: Mapping[tuple[int, int], tuple[int, int, int, int]]) -> None:
+        self._leaves = dict(leaves)
+        self._uc.hook_add(unicorn.UC_HOOK_INSN, self._cpuid, None, 1, 0, uc_x86.UC_X86_INS_CPUID)
+
+    def cpuid(self, leaf: int, subleaf: int = 0) -> tuple[int, int, int, int]:
+        if not self._leaves:
+            return emulated_cpuid(leaf, subleaf)
+        without = (leaf, 0) if (leaf, 1) not in self._leaves else (leaf, subleaf)
+        return self._leaves.get((leaf, subleaf)) or self._leaves.get(without, (0, 0, 0, 0))
+
+    def restore(self, saved: object) -> None:
+        self._uc.context_restore(saved)
+
     def enter_kernel_segments(self, gdt: int, percpu: int) -> None:
         if self._form.gdt(percpu):
             self._uc.reg_write(uc_x86.UC_X86_REG_GDTR, (0, gdt, GDT_LIMIT, 0))
             self._bases = dict.fromkeys(BASES, 0) | {self._form.percpu_base: percpu}
-        self.write_many(self._form.kernel_selectors)
-        self.set_percpu_base(percpu)
+            self.write_many(self._form.kernel_selectors)
+        else:
+            self._kernel.write({**self._form.kernel_selectors, self._form.percpu_base: percpu})
 
     def set_percpu_base(self, percpu: int) -> None:
         if not self._bases:
@@ -218,8 +303,11 @@ class UnicornCpu:
         cr0, cr3, cr4, eflags, cs = self._deciding.values()
         fixed = self._fixed
         pkru = self.read("pkru") if cr4 & x86.CR4_PKE else fixed.pkru
-        efer = self._uc.msr_read(MSR_EFER)
-        return CpuState(cr0, cr3, cr4, efer, eflags, cs & 3, pkru, fixed.pkrs, fixed.maxphyaddr, fixed.pages_1g)
+        uclib.uc_reg_read(self._uc._uch, uc_x86.UC_X86_REG_MSR, self._efer_place)
+        deciding = (cr0, cr3, cr4, self._efer.value, eflags, cs & 3, pkru, fixed.pkrs)
+        if deciding != self._decided:
+            self._decided, self._state = deciding, CpuState(*deciding, fixed.maxphyaddr, fixed.pages_1g)
+        return self._state
 
     def flush(self) -> None:
         self._mmu.flush()
@@ -239,11 +327,14 @@ class UnicornCpu:
     def _fill(self, _uc: Any, address: int, kind: int, result: Any, _data: Any) -> bool:
         """Unicorn's question: where is `address`, and what is permitted there?"""
         try:
+            if kind == unicorn.UC_MEM_FETCH and self._trapped is not None:
+                # The guest has stopped. Unicorn drops its code just before `until`, where CPL 3 may not fetch.
+                return False
             state = self.state()
             access = Access(address, KINDS[kind], user=state.cpl == 3)
             walk, translation = self._mmu.translate(access, state)
             if translation is None and self._refused is not None and kind == unicorn.UC_MEM_FETCH:
-                # The guest has stopped. Unicorn drops its code just before `until`, where CPL 3 may not fetch.
+                # The same, after a refusal; refusing again would make Unicorn forget the first one's exact address.
                 self._answered_after_stop = True
                 result.paddr, result.perms = 0, unicorn.UC_PROT_EXEC
                 return True
@@ -287,6 +378,16 @@ class UnicornCpu:
 
     def _arrive(self, uc: Any, address: int, _size: int, _data: Any) -> None:
         self._trapped = Arrived(address)
+        uc.emu_stop()
+
+    def _cpuid(self, uc: Any, _data: Any) -> int:
+        values = self.cpuid(uc.reg_read(uc_x86.UC_X86_REG_EAX), uc.reg_read(uc_x86.UC_X86_REG_ECX))
+        for name, value in zip(("rax", "rbx", "rcx", "rdx"), values, strict=True):
+            uc.reg_write(self._numbers[name], value)
+        return 1  # the instruction is done
+
+    def _system_call(self, uc: Any, _data: Any) -> None:
+        self._trapped = SystemCall()
         uc.emu_stop()
 
     def _interrupt(self, uc: Any, vector: int, _data: Any) -> None:

@@ -27,6 +27,30 @@ ENGINE_SIZE = 1 << 14
 """More than a Unicorn engine's own structure takes."""
 LOAD, SPIN = bytes.fromhex("488b07"), bytes.fromhex("ebfe")
 SPIN_AT = 0x100
+CPU_MODEL = uc_x86.UC_CPU_X86_ICELAKE_SERVER
+CPUID = b"\x0f\xa2"
+CPUID_ANSWERS = (uc_x86.UC_X86_REG_RAX, uc_x86.UC_X86_REG_RBX, uc_x86.UC_X86_REG_RCX, uc_x86.UC_X86_REG_RDX)
+CPU_SIZE = 1 << 17
+"""More than lies before the registers in the engine's CPU."""
+GENERAL_REGISTERS = tuple(
+    getattr(uc_x86, f"UC_X86_REG_{name}")
+    for name in "RAX RCX RDX RBX RSP RBP RSI RDI R8 R9 R10 R11 R12 R13 R14 R15".split()
+)
+"""In the order of their numbers in instructions, which is that of the engine."""
+
+
+@cache
+def emulated_cpuid(leaf: int, subleaf: int) -> tuple[int, int, int, int]:
+    """What the emulated CPU's own CPUID says."""
+    uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+    uc.ctl_set_cpu_model(CPU_MODEL)
+    uc.mem_map(0, PAGE)
+    uc.mem_write(0, CPUID)
+    uc.reg_write(uc_x86.UC_X86_REG_RAX, leaf)
+    uc.reg_write(uc_x86.UC_X86_REG_RCX, subleaf)
+    uc.emu_start(0, len(CPUID))
+    eax, ebx, ecx, edx = (uc.reg_read(number) & 0xFFFFFFFF for number in CPUID_ANSWERS)
+    return eax, ebx, ecx, edx
 
 
 class EngineNotes:
@@ -90,8 +114,7 @@ def offset_of(what: str, leave: Callable[[unicorn.Uc, int], None], values: tuple
     for value in values:
         leave(uc, value)
         # Not through a pointer: this may read past the engine's end.
-        with Path("/proc/self/mem").open("rb", buffering=0) as memory:
-            words = array("Q", os.pread(memory.fileno(), ENGINE_SIZE, handle_of(uc)))
+        words = array("Q", own_memory(handle_of(uc), ENGINE_SIZE))
         places.append({8 * index for index, word in enumerate(words) if word == value})
     found = places[0] & places[1]
     if len(found) != 1:
@@ -131,6 +154,65 @@ def pkru_offset() -> int:
 def pkru_in(saved: Any) -> ctypes.c_uint32:
     """PKRU in a saved context, which must outlive what is returned."""
     return ctypes.c_uint32.from_address((saved.context.value or 0) + pkru_offset())
+
+
+def pkru_of(uc: unicorn.Uc) -> ctypes.c_uint32 | None:
+    """
+    PKRU where the engine itself keeps it; None if it is not where the experiment found it. That it is the right place
+    is tried with two values.
+    """
+    saved = uc.context_save()
+    before, places = pkru_in(saved).value, []
+    for value in (0x5A3C_9617, 0xA1C3_69E8):
+        pkru_in(saved).value = value
+        uc.context_restore(saved)
+        expected = value.to_bytes(4, "little")
+        places.append({place for place in live_pkru_places(uc) if own_memory(place, 4) == expected})
+    pkru_in(saved).value = before
+    uc.context_restore(saved)
+    found = places[0] & places[1]
+    return ctypes.c_uint32.from_address(found.pop()) if len(found) == 1 else None
+
+
+def live_pkru_places(uc: unicorn.Uc) -> list[int]:
+    """Where an engine may have PKRU, following each pointer that led to it in the experiment."""
+    engine = array("Q", own_memory(handle_of(uc), ENGINE_SIZE))
+    return [engine[index] + distance for index, distance in pkru_pointers()]
+
+
+@cache
+def pkru_pointers() -> tuple[tuple[int, int], ...]:
+    """
+    Words of an engine's own structure that point into its CPU, and how far beyond PKRU lies there. Found by the general
+    registers, which the CPU's state begins with, as does its copy in a saved context: two engines are given values that
+    occur nowhere else.
+    """
+    kept, found = [], []
+    for base in (0x5A17_0000_C3D2_0000, 0x2B91_0000_7E44_0000):
+        uc = unicorn.Uc(unicorn.UC_ARCH_X86, unicorn.UC_MODE_64)
+        uc.ctl_set_cpu_model(uc_x86.UC_CPU_X86_ICELAKE_SERVER)
+        kept.append(uc)
+        values = [base + index * 0x10001 for index in range(16)]
+        for number, value in zip(GENERAL_REGISTERS, values, strict=True):
+            uc.reg_write(number, value)
+        pattern, saved = array("Q", values).tobytes(), uc.context_save()
+        start = ctypes.string_at(saved.context, saved.size).find(pattern)
+        pointers = set()
+        for index, word in enumerate(array("Q", own_memory(handle_of(uc), ENGINE_SIZE))):
+            distance = own_memory(word, CPU_SIZE).find(pattern) if word >> 12 and not word % 8 else -1
+            if distance >= 0 and start >= 0:
+                pointers.add((index, distance + pkru_offset() - start))
+        found.append(pointers)
+    return tuple(sorted(found[0] & found[1]))
+
+
+def own_memory(address: int, length: int) -> bytes:
+    """Bytes of this process at an address; none if nothing is mapped there. A pointer would not ask."""
+    try:
+        with Path("/proc/self/mem").open("rb", buffering=0) as memory:
+            return os.pread(memory.fileno(), length, address)
+    except (OSError, OverflowError):
+        return b""
 
 
 @cache

@@ -1,0 +1,1 @@
+"""Files as a running program has them: names, open files, pipes, devices; and execve()'s program loader."""

@@ -1,0 +1,14 @@
+"""The ends of processes and threads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from syscalls.scenario import prints_as_on_linux
+
+
+@pytest.mark.parametrize("name", ["thread-exit"])
+def test_as_on_linux(tmp_path: Path, name: str) -> None:
+    prints_as_on_linux(tmp_path, name)

@@ -1,0 +1,14 @@
+"""futex: waits, wakes, requeues and what they refuse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from syscalls.scenario import prints_as_on_linux
+
+
+@pytest.mark.parametrize("name", ["futex", "futex-shared"])
+def test_as_on_linux(tmp_path: Path, name: str) -> None:
+    prints_as_on_linux(tmp_path, name)

@@ -1,0 +1,14 @@
+"""Processes and threads: fork, vfork, clone, wait4."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from syscalls.scenario import prints_as_on_linux
+
+
+@pytest.mark.parametrize("name", ["wait-errors", "threads", "vfork", "fork-flags", "fpu"])
+def test_as_on_linux(tmp_path: Path, name: str) -> None:
+    prints_as_on_linux(tmp_path, name)
