@@ -19,6 +19,7 @@ def test_the_python_in_the_readme_does_what_its_comments_say(
     vmlinux_61: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "vmlinux").symlink_to(vmlinux_61.absolute())
+    (tmp_path / "anonymous").symlink_to(README.parent / "lab/programs/bin/anonymous")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     blocks = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)

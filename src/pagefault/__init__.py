@@ -9,6 +9,9 @@ The Linux kernel's page-fault path, executable.
     left = machine.call("_copy_from_user", machine.kmalloc(64), src + PAGE - 40, 64)      # 24
     machine.faults[-1]                                                                    # FixedUp(entry=…, landing=…)
 
+    execution = execute("./hello", kernel="vmlinux")           # a static program, with all its page faults
+    [fault.action for fault in execution.log]                  # ['mapped with 3 neighbours', 'own page', …]
+
 What brings in the CPU emulator or numpy is imported when it is first asked for.
 """
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from .images.open_image import open_image
     from .images.vmlinux import Vmlinux
     from .machine.machine import Machine
+    from .syscalls.execution import Execution, GivenFile, execute
 
 __version__ = "0.1.0"
 __all__ = [
@@ -34,7 +38,9 @@ __all__ = [
     "BadInput",
     "DidNotReturn",
     "ExceptionEntry",
+    "Execution",
     "FixedUp",
+    "GivenFile",
     "Machine",
     "Oops",
     "OutOfMemory",
@@ -47,9 +53,17 @@ __all__ = [
     "Unsupported",
     "Vmlinux",
     "__version__",
+    "execute",
     "open_image",
 ]
-LATER = {"Machine": ".machine.machine", "Vmlinux": ".images.vmlinux", "open_image": ".images.open_image"}
+LATER = {
+    "Execution": ".syscalls.execution",
+    "GivenFile": ".syscalls.execution",
+    "Machine": ".machine.machine",
+    "Vmlinux": ".images.vmlinux",
+    "execute": ".syscalls.execution",
+    "open_image": ".images.open_image",
+}
 
 
 def __getattr__(name: str) -> Any:

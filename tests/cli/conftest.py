@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import pagefault
+from cli.stand_in import StandIn, module
 from pagefault.cli import main
 
 Pagefault = Callable[..., Result]
@@ -49,3 +50,11 @@ def process(environment: dict[str, str]) -> Process:
         return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
     return start
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """In the place of what runs programs."""
+    made = StandIn()
+    monkeypatch.setitem(sys.modules, "pagefault.syscalls.execution", module(made))
+    return made

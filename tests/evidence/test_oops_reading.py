@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lab.oops import RECORDINGS, SETUPS, parse
 
 from evidence.oops_corpus import Recorded, corpus
 from pagefault.errors import BadInput
@@ -10,6 +11,8 @@ from pagefault.evidence.oops import read, read_all, write
 from pagefault.evidence.oops_report import CorruptedPageTable, PageFaultWords, RegisterFrame, StackGuard
 
 CORPUS = list(corpus())
+LAB = {name: dict(parse((RECORDINGS / f"{name}.txt").read_text()).said) for name in SETUPS}
+TWO_LEVEL, PAE = LAB["6.1-686.max"]["w 10000000"], LAB["6.1-686-pae.max"]["w 10000000"]
 FIRST = next(each for each in CORPUS if each.name == "6.1-max-null")
 
 
@@ -35,6 +38,47 @@ def test_a_recorded_oops_says_what_its_header_expects(case: Recorded) -> None:
             assert report.cr2 is None
         case None:
             assert header["ADDRESS"] == "none" or report.die.what.endswith(f"0x{header['ADDRESS']}")
+
+
+@pytest.mark.parametrize("name", SETUPS)
+def test_what_the_lab_recorded_is_written_back_line_for_line(name: str) -> None:
+    """x86-32's words as well. What else the kernel says meanwhile is no part of an oops."""
+    others = ("note: ", "traps: ", "tsc: ", "clocksource: ")
+    for console in LAB[name].values():
+        lines = [line for line in console.splitlines() if line and not line.startswith(others)]
+        if lines != ["nothing happened"]:
+            assert write(read(console)).splitlines() == lines
+
+
+def test_the_parts_of_an_oops_on_x86_32() -> None:
+    report = read(PAE)
+    assert report.style.bits == 32
+    assert isinstance(report.preface, PageFaultWords)
+    assert (report.preface.address, report.preface.error_code) == (0x1000_0000, 3)
+    assert [name for name, _ in report.preface.tables.entries] == ["pdpt", "pde", "pte"]
+    assert report.frame.where == "wr+0x3/0x10 [faulty]"
+    assert (report.frame.cs, report.frame.ss, report.frame.segments) == (0x60, 0x68, (0x7B, 0x7B, 0xD8, 0))
+    assert (report.frame.values["edx"], report.frame.values["ebx"]) == (0x1000_0000, 0x0B0B_0B0B)
+    assert not report.frame.user_mode
+    assert report.control is not None
+    assert (report.control.cr2, report.control.segments) == (0x1000_0000, None)
+    assert report.trace is not None
+    (stack,) = report.trace
+    assert stack.name == ""
+    last = stack.lines[-1]
+    assert isinstance(last, RegisterFrame)
+    assert (last.cs, last.user_mode, last.values["eax"]) == (0x73, True, 0xFFFF_FFDA)
+    assert report.cr2 == 0x1000_0000
+    two_level = read(TWO_LEVEL).preface
+    assert isinstance(two_level, PageFaultWords)
+    assert [name for name, _ in two_level.tables.entries] == ["pde", "pte"]
+
+
+@pytest.mark.parametrize("without", ["EAX: ", "ESI: ", "DS: 007b"])
+def test_an_oops_of_x86_32_without_its_registers_is_bad_input(without: str) -> None:
+    text = "\n".join(line for line in PAE.splitlines() if not line.startswith(without))
+    with pytest.raises(BadInput, match="expected ESP"):
+        read(text, "console.log")
 
 
 def test_the_parts_of_one_oops() -> None:
@@ -105,7 +149,9 @@ def test_what_is_no_oops_is_bad_input(text: str) -> None:
 
 @given(st.data())
 def test_a_damaged_log_is_read_or_refused(data: st.DataObject) -> None:
-    lines = list(data.draw(st.sampled_from(CORPUS)).lines)
+    lines = list(
+        data.draw(st.sampled_from([*(each.lines for each in CORPUS), TWO_LEVEL.splitlines(), PAE.splitlines()]))
+    )
     for _ in range(data.draw(st.integers(1, 6))):
         at = data.draw(st.integers(0, len(lines) - 1))
         cut = data.draw(st.integers(0, len(lines[at])))

@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from lab.oops import RECORDINGS, parse
 
 from evidence.oops_corpus import FOLDER, recorded
 from pagefault.evidence.oops import OopsReport, read, write
-from pagefault.evidence.oops_report import PageFaultWords, PageTableWords
+from pagefault.evidence.oops_report import PageFaultWords, PageTableWords, StackTrace
 
 
 @pytest.fixture
@@ -74,6 +75,29 @@ def test_the_debug_registers_if_they_are_in_use(report: OopsReport) -> None:
     at = lines.index("DR0: 0000000000000001 DR1: 0000000000000002 DR2: 0000000000000003")
     assert lines[at + 1] == "DR3: 0000000000000004 DR6: 00000000ffff0ff0 DR7: 0000000000000400"
     assert lines[at + 2] == "PKRU: 55555554"
+    assert read(write(changed)) == changed
+
+
+def test_the_debug_registers_on_x86_32() -> None:
+    recording = parse((RECORDINGS / "6.1-686.max.txt").read_text())
+    report = read(dict(recording.said)["r 10"])
+    assert report.control is not None
+    changed = replace(report, control=replace(report.control, debug=(1, 2, 3, 4, 0xFFFF0FF0, 0x400)))
+    lines = write(changed).splitlines()
+    at = lines.index("DR0: 00000001 DR1: 00000002 DR2: 00000003 DR3: 00000004")
+    assert lines[at - 1].startswith("CR0: ")
+    assert lines[at + 1] == "DR6: ffff0ff0 DR7: 00000400"
+    assert read(write(changed)) == changed
+
+
+def test_a_named_stack_before_the_nameless_one_of_x86_32() -> None:
+    recording = parse((RECORDINGS / "6.1-686.max.txt").read_text())
+    report = read(dict(recording.said)["r 10"])
+    assert report.trace is not None
+    changed = replace(report, trace=(StackTrace("IRQ", report.trace[0].lines[:2]), *report.trace))
+    lines = write(changed).splitlines()
+    at = lines.index("Call Trace:")
+    assert (lines[at + 1], lines[at + 4]) == (" <IRQ>", " </IRQ>")
     assert read(write(changed)) == changed
 
 

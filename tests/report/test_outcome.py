@@ -2,21 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from pagefault.arch.x86 import CpuState
-from pagefault.report.outcome import consequences, effect_words, handled_by, headline, register_value, type_words
+from pagefault.report.outcome import consequences, handled_by, headline, type_words
 from pagefault.scenes import Played
-from pagefault.vocabulary.effect import (
-    CopyFrame,
-    Effect,
-    FlushPage,
-    GrowStack,
-    ResetFpu,
-    SetRegister,
-    TakeFrame,
-    Warn,
-    WriteEntry,
-    ZeroFrame,
-)
 from pagefault.vocabulary.exception_entry import ExceptionEntry
 from pagefault.vocabulary.outcome import FixedUp, Oops, Outcome, OutOfMemory, Resolved, Retry, Signal, Spurious
 
@@ -39,37 +26,11 @@ def test_headlines(outcome: Outcome, words: str, style: str) -> None:
     assert headline(outcome) == (words, style)
 
 
-@pytest.mark.parametrize(
-    ("effect", "words"),
-    [
-        (TakeFrame(0x5000, "pte table"), "take the free frame 0x5000 for a pte table"),
-        (ZeroFrame(0x5000), "fill 0x5000 with zeros"),
-        (CopyFrame(0x1000, 0x5000), "copy the page at 0x1000 to 0x5000"),
-        (WriteEntry("pte", 0x5FF8, 0x7067, 0), "write pte[511] at 0x5ff8 := 0x7067 -> USR RW ACC DRT x"),
-        (FlushPage(0x1234), "flush 0x1000 from the TLB"),
-        (GrowStack(0x9000, 0x4000), "grow the stack's area down from 0x9000 to 0x4000"),
-        (SetRegister("rcx", 24), "rcx := 0x18 (24)"),
-        (ResetFpu(), "put the FPU into its initial state"),
-        (Warn("General protection fault"), "warn: General protection fault"),
-    ],
-)
-def test_effects(effect: Effect, words: str) -> None:
-    assert effect_words(effect, CpuState()) == words
-
-
 def test_types_show_their_operands_only() -> None:
     assert type_words(ExceptionEntry(0, 0, 0, 0, type="uaccess")) == "uaccess"
     entry = ExceptionEntry(0, 0, 0, 0, type="imm_reg", register="rax", immediate=-14, flags=("clear_dx",))
     assert type_words(entry) == "imm_reg(reg=rax, imm=-14, clear_dx)"
     assert type_words(ExceptionEntry(0, 0, 0, 0, type="imm_reg", register="rax")) == "imm_reg(reg=rax, imm=0)"
-
-
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [((1 << 64) - 14, "0xfffffffffffffff2 (-EFAULT)"), (24, "0x18 (24)"), (3, "0x3"), (1 << 40, "0x10000000000")],
-)
-def test_register_values(value: int, words: str) -> None:
-    assert register_value(value) == words
 
 
 @pytest.mark.parametrize(

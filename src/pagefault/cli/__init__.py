@@ -7,6 +7,7 @@ import click
 from .. import __version__
 from .call import call
 from .ending import Commands
+from .exec import exec_
 from .extable import extable
 from .run import run
 
@@ -27,3 +28,4 @@ def main() -> None:
 main.add_command(run)
 main.add_command(call)
 main.add_command(extable)
+main.add_command(exec_)

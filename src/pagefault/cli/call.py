@@ -104,7 +104,14 @@ def call(
     values, registers = given(arguments, machine, regions)
     check_is_code(machine, function)
     with working(f"running {function}"):
-        result = machine.run(function, *values, budget=budget or DEFAULT_BUDGET, user_access=user_access, **registers)
+        result = machine.run(
+            function,
+            *values,
+            budget=budget or DEFAULT_BUDGET,
+            user_access=user_access,
+            pagefault_disabled=False,
+            **registers,
+        )
     if as_json:
         tell_as_json(machine, result, regions, shown)
     else:

@@ -1,6 +1,6 @@
 """
-Reading the text of oopses back into `evidence.oops_report.OopsReport`: from a serial console, dmesg or a journal, with
-or without timestamps, among any other lines.
+Reading the text of x86's oopses back into `evidence.oops_report.OopsReport`: from a serial console, dmesg or a journal,
+with or without timestamps, among any other lines.
 
 A line is recognised by what it says. Lines that belong to no oops are skipped wherever they stand: consoles are shared.
 """
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ..arch.x86 import CR4_PKE
+from ..arch.x86_32 import KERNEL_CS, USER_CS
 from ..errors import BadInput
 from .oops_report import (
     ControlRegisters,
@@ -23,12 +24,13 @@ from .oops_report import (
     PageTableWords,
     Preface,
     RegisterFrame,
+    SegmentRegisters,
     StackGuard,
     StackTrace,
     TaskLine,
     TraceLine,
 )
-from .oops_writing import REGISTER_ROWS, shown
+from .oops_writing import REGISTER_ROWS, REGISTER_ROWS_32, shown
 
 MAX_LINE = 4096
 """Longer lines are no console's: one record holds about 1,000 characters."""
@@ -43,8 +45,9 @@ ERROR_CODE = re.compile(rf"#PF: error_code\(0x{HEX}\)")
 DESCRIPTORS = re.compile(r"(?:IDT|LDTR|TR): ")
 CORRUPTED = re.compile(rf"(.{{1,20}}): Corrupted page table at address {HEX}")
 GUARD = re.compile(rf"BUG: (\S{{1,20}}) stack guard page was hit at {HEX} \(stack is {HEX}\.\.{HEX}\)")
-TABLES = re.compile(r"PGD [0-9a-f]")
+TABLES = re.compile(r"PGD [0-9a-f]|\*pd(?:pt|e) = [0-9a-f]")
 ENTRY = re.compile(rf"(PGD|P4D|PUD|PMD|PTE) {HEX}")
+ENTRY_32 = re.compile(rf"\*(pdpt|pde|pte) = {HEX}")
 DIE = re.compile(r"(Oops: )?(\S.{0,150}): ([0-9a-f]{4}) \[#(\d{1,10})\]((?: [A-Z_]{2,20})*)")
 TASK = re.compile(
     r"CPU: (\d{1,6}) (?:UID: (\d{1,10}) )?PID: (\d{1,10}) Comm: (.{1,20}?) (Kdump: loaded )?"
@@ -52,7 +55,7 @@ TASK = re.compile(
 )
 TAINT_NAMES = re.compile(r"Tainted: \[")
 HARDWARE = re.compile(r"Hardware name: (.*)")
-RIP = re.compile(r"RIP: ([0-9a-f]{4}):(.+)")
+RIP = re.compile(r"RIP: (?P<cs>[0-9a-f]{4}):(?P<where>.+)|EIP: (?P<where_32>.+)")
 CODE = re.compile(r"Code: ((?:[0-9a-f]{2} ){42})<([0-9a-f]{2})> ((?:[0-9a-f]{2} ?){21})")
 NO_CODE = re.compile(rf"Code: Unable to access opcode bytes at (?:RIP )?0x{HEX}\.")
 RSP = re.compile(rf"RSP: ([0-9a-f]{{4}}):{HEX} EFLAGS: {HEX}(?: ORIG_RAX: {HEX})?")
@@ -61,7 +64,10 @@ BASES = re.compile(rf"FS:  {HEX}\({HEX}\) GS:{HEX}\({HEX}\) knlGS:{HEX}")
 USER_BASES = re.compile(rf"FS:  {HEX} GS:  {HEX}")
 SEGMENTS = re.compile(rf"CS:  {HEX} DS: {HEX} ES: {HEX} CR0: {HEX}")
 CONTROL = re.compile(rf"CR2: {HEX} CR3: {HEX} CR4: {HEX}")
-DEBUG = re.compile(rf"DR[03]: {HEX} DR[16]: {HEX} DR[27]: {HEX}")
+REGISTERS_32 = re.compile(" ".join(rf"(E[A-Z]{{2}}): {HEX}" for _ in range(4)))
+SEGMENTS_32 = re.compile(rf"DS: {HEX} ES: {HEX} FS: {HEX} GS: {HEX} SS: {HEX} EFLAGS: {HEX}")
+CONTROL_32 = re.compile(rf"CR0: {HEX} CR2: {HEX} CR3: {HEX} CR4: {HEX}")
+DEBUG = re.compile(rf"DR[03]: {HEX} DR[16]: {HEX} DR[27]: {HEX}(?: DR3: {HEX})?|DR6: {HEX} DR7: {HEX}")
 PKRU = re.compile(rf"PKRU: {HEX}")
 STACK = re.compile(r" <(/?)([#A-Z_]{1,40})>")
 CALL = re.compile(r" (\? )?([^ +]{1,512}\+0x[0-9a-f]+/0x[0-9a-f]+.{0,100}|0x[0-9a-f]+)")
@@ -69,6 +75,8 @@ MODULES = re.compile(r"Modules linked in:(?: (.*))?")
 CR2 = re.compile(rf"CR2: {HEX}")
 END = re.compile(rf"---\[ end trace {HEX} \]---")
 NAMES = {shown(name): name for row in REGISTER_ROWS for name in row}
+NAMES_32 = {name.upper(): name for row in REGISTER_ROWS_32 for name in row}
+REGISTER_COUNT = {32: 8, 64: 16}
 
 
 def read(text: str, where: str = "oops") -> OopsReport:
@@ -104,14 +112,15 @@ def starts(line: str) -> bool:
 
 
 def numbers(found: re.Match[str]) -> list[int]:
-    """Every group as the hexadecimal number it is."""
-    return [int(group, 16) for group in found.groups()]
+    """Every group there is as the hexadecimal number it is."""
+    return [int(group, 16) for group in found.groups() if group is not None]
 
 
 @dataclass(slots=True)
 class FrameBuilder:
     """A register frame under construction, and the control registers that may follow it."""
 
+    bits: int
     cs: int
     where: str
     code: bytes | None = None
@@ -121,6 +130,14 @@ class FrameBuilder:
     control: dict[str, int] = field(default_factory=dict)
     debug: list[int] = field(default_factory=list)
     user_bases: tuple[int, int] | None = None
+    segments: tuple[int, int, int, int] | None = None
+
+    @classmethod
+    def at(cls, found: re.Match[str]) -> FrameBuilder:
+        """From a RIP: or EIP: line."""
+        if found["where_32"] is not None:
+            return cls(32, KERNEL_CS, found["where_32"])
+        return cls(64, int(found["cs"], 16), found["where"])
 
     def take(self, line: str) -> bool:
         """Take a line of a frame; False if it is none. What came first stays: a later frame may have lost its RIP."""
@@ -130,6 +147,8 @@ class FrameBuilder:
         elif found := NO_CODE.match(line):
             if self.code is None and self.code_at is None:
                 self.code_at = int(found[1], 16)
+        elif self.bits == 32:
+            return self.take_32(line)
         elif found := RSP.match(line):
             if "rsp" not in self.values:
                 self.stack = int(found[1], 16), int(found[3], 16), int(found[4], 16) if found[4] else None
@@ -152,6 +171,22 @@ class FrameBuilder:
             return False
         return True
 
+    def take_32(self, line: str) -> bool:
+        if (found := REGISTERS_32.match(line)) and set(found.groups()[::2]) <= NAMES_32.keys():
+            self.values = {NAMES_32[found[i]]: int(found[i + 1], 16) for i in (1, 3, 5, 7)} | self.values
+        elif found := SEGMENTS_32.match(line):
+            if self.segments is None:
+                ds, es, fs, gs, ss, eflags = numbers(found)
+                self.segments, self.stack = (ds, es, fs, gs), (ss, eflags, None)
+                self.cs = USER_CS if ss & 3 == 3 else KERNEL_CS
+        elif found := CONTROL_32.match(line):
+            self.keep(("cr0", "cr2", "cr3", "cr4"), numbers(found))
+        elif found := DEBUG.match(line):
+            self.debug += numbers(found)
+        else:
+            return False
+        return True
+
     def keep(self, names: tuple[str, ...], values: list[int]) -> None:
         self.control = dict(zip(names, values, strict=True)) | self.control
 
@@ -162,25 +197,22 @@ class FrameBuilder:
         return cr4 is not None and ("pkru" in self.control or not cr4 & CR4_PKE)
 
     def frame(self, source: str) -> RegisterFrame:
-        if "rsp" not in self.values:
-            raise BadInput(source, expected="an RSP: line after RIP:", got="none")
+        sp = "rsp" if self.bits == 64 else "esp"
+        if sp not in self.values or (self.bits == 32 and (len(self.values) != 8 or self.segments is None)):
+            wanted = "an RSP: line after RIP:" if self.bits == 64 else "ESP: and DS: lines after EIP:"
+            raise BadInput(source, expected=wanted, got="none")
         ss, eflags, orig_rax = self.stack
-        whole = len(self.values) == 16
-        values = self.values if whole else {"rsp": self.values["rsp"]}
-        return RegisterFrame(self.cs, self.where, ss, eflags, values, self.code, self.code_at, orig_rax)
+        whole = len(self.values) == REGISTER_COUNT[self.bits]
+        values = self.values if whole else {sp: self.values[sp]}
+        return RegisterFrame(self.cs, self.where, ss, eflags, values, self.code, self.code_at, orig_rax, self.segments)
 
     def control_registers(self) -> ControlRegisters | None:
         c, d = self.control, self.debug
-        if not {"fs_base", "ds", "cr2"} <= c.keys():
+        if not ({"fs_base", "ds", "cr2"} if self.bits == 64 else {"cr2"}) <= c.keys():
             return None
+        names = ("fs_base", "fs", "gs_base", "gs", "kernel_gs_base", "ds", "es")
         return ControlRegisters(
-            fs_base=c["fs_base"],
-            fs=c["fs"],
-            gs_base=c["gs_base"],
-            gs=c["gs"],
-            kernel_gs_base=c["kernel_gs_base"],
-            ds=c["ds"],
-            es=c["es"],
+            segments=SegmentRegisters(*(c[name] for name in names)) if self.bits == 64 else None,
             cr0=c["cr0"],
             cr2=c["cr2"],
             cr3=c["cr3"],
@@ -219,7 +251,7 @@ class Builder:
         if self.die is None:
             self.before_die(line)
         elif not self.frames and (found := RIP.match(line)):
-            self.frames.append(FrameBuilder(int(found[1], 16), found[2]))
+            self.frames.append(FrameBuilder.at(found))
         elif not self.frames:
             self.before_registers(line)
         elif self.end_trace is not None:
@@ -245,7 +277,7 @@ class Builder:
             address, low, high = (int(found[i], 16) for i in (2, 3, 4))
             self.preface = StackGuard(found[1], address, low, high)
         elif TABLES.match(line):
-            self.tables = [(name, int(value, 16)) for name, value in ENTRY.findall(line)]
+            self.tables = [(name, int(value, 16)) for name, value in (ENTRY.findall(line) or ENTRY_32.findall(line))]
         elif line == "BAD":
             self.bad = True
         elif DESCRIPTORS.match(line) and self.fault:
@@ -276,21 +308,29 @@ class Builder:
             self.in_stack = not found[1]
             if self.in_stack:
                 self.stacks.append((found[2], []))
-        elif self.in_stack:
+        elif self.in_stack or self.unnamed(line):
             items = self.stacks[-1][1]
             last = items[-1] if items else None
             if found := RIP.match(line):
-                items.append(FrameBuilder(int(found[1], 16), found[2]))
+                items.append(FrameBuilder.at(found))
             elif isinstance(last, FrameBuilder) and last.take(line):
                 pass
             elif found := CALL.fullmatch(line):
                 items.append(TraceLine(found[2], not found[1]))
 
+    def unnamed(self, line: str) -> bool:
+        """Does a task's stack begin here, which has no name on x86-32?"""
+        if self.stacks is None or self.frames[0].bits == 64 or not (CALL.fullmatch(line) or RIP.match(line)):
+            return False
+        self.stacks.append(("", []))
+        self.in_stack = True
+        return True
+
     def summary(self, line: str) -> None:
         if found := RIP.match(line):
             self.done = len(self.frames) > 1
             if not self.done:
-                self.frames.append(FrameBuilder(int(found[1], 16), found[2]))
+                self.frames.append(FrameBuilder.at(found))
         elif len(self.frames) > 1 and not self.frames[1].take(line):
             self.done = self.frames[1].whole
 
@@ -300,8 +340,8 @@ class Builder:
         if self.task is None:
             raise BadInput(self.source, expected="a line 'CPU: … PID: … Comm: …' after the die line", got="none")
         prefix, what, code, number, configuration = self.die
-        style = OopsStyle(bool(prefix), self.uid, self.taint_names)
         frame = self.frames[0]
+        style = OopsStyle(bool(prefix), self.uid, self.taint_names, frame.bits)
         summary = self.frames[1] if len(self.frames) > 1 else None
         return OopsReport(
             style=style,

@@ -1,5 +1,5 @@
 """
-The text of an oops on x86-64, as Linux 6.x prints it, as a record that holds all it says.
+The text of an oops on x86, as Linux 6.x prints it, as a record that holds all it says.
 
     BUG: unable to handle page fault for address: …   why: `PageFaultWords`, or another `Preface`
     #PF: … (2 lines)
@@ -14,6 +14,9 @@ The text of an oops on x86-64, as Linux 6.x prints it, as a record that holds al
     CR2: …                                             only after a page fault
     ---[ end trace 0000000000000000 ]---
     RIP: … to PKRU: …                                  the executive summary: the registers of the *first* oops
+
+x86-32 says the same in other words: EIP without its segment, registers of 8 digits, *pdpt, *pde and *pte for the
+tables, the segment registers with the general ones, and no name for a task's stack.
 
 The kernel cannot always read the code around RIP. The attempt then faults, so that the CR2 among the registers is the
 address of that read; the `CR2:` line by itself tells the address of the fault that is reported.
@@ -40,7 +43,7 @@ class OopsStyle:
 
     `die_prefix`: "Oops: " comes before every die line, also before one that starts with Oops. `uid`: the CPU line has
     the task's effective user id. `taint_names`: a line spells the taints out. All are in v6.12's source and none in
-    v6.1's; logs of v6.8 lack the first, those of v6.11 have the other two.
+    v6.1's; logs of v6.8 lack the first, those of v6.11 have the other two. `bits`: 64, or 32 for x86-32's words.
 
     Kernel: arch/x86/kernel/dumpstack.c __die_header(); lib/dump_stack.c dump_stack_print_info(), v6.1 and v6.12.
     """
@@ -48,16 +51,20 @@ class OopsStyle:
     die_prefix: bool = False
     uid: bool = False
     taint_names: bool = False
+    bits: int = 64
 
 
-def style(version: tuple[int, int]) -> OopsStyle:
+def style(version: tuple[int, int], bits: int = 64) -> OopsStyle:
     """The words of this kernel version."""
-    return OopsStyle(die_prefix=version >= (6, 10), uid=version >= (6, 11), taint_names=version >= (6, 11))
+    return OopsStyle(die_prefix=version >= (6, 10), uid=version >= (6, 11), taint_names=version >= (6, 11), bits=bits)
 
 
 @dataclass(frozen=True, slots=True)
 class PageTableWords:
-    """The entries that were looked at, as (PGD P4D PUD PMD PTE, value); `bad`: the next one could not be read."""
+    """
+    The entries that were looked at, as (PGD P4D PUD PMD PTE, value), on x86-32 as (pdpt pde pte, value), pdpt with PAE
+    only; `bad`: the next one could not be read.
+    """
 
     entries: tuple[tuple[str, int], ...]
     bad: bool = False
@@ -132,7 +139,8 @@ class RegisterFrame:
     """
     Registers of interrupted code. `where` is RIP as printed, a symbol or an address. `code` is the bytes around it, or
     None where they could not be read; `code_at` is then where they would start (None: no Code line at all). `values`
-    has rsp and the general registers; rsp alone for a frame of which only that was saved.
+    has rsp and the general registers; rsp alone for a frame of which only that was saved. `segments` are x86-32's DS,
+    ES, FS and GS; it does not print CS, which goes with SS.
     """
 
     cs: int
@@ -143,11 +151,16 @@ class RegisterFrame:
     code: bytes | None = None
     code_at: int | None = None
     orig_rax: int | None = None
+    segments: tuple[int, int, int, int] | None = None
+
+    @property
+    def user_mode(self) -> bool:
+        return self.cs & 3 == 3
 
 
 @dataclass(frozen=True, slots=True)
-class ControlRegisters:
-    """What the CPU holds while it prints. `debug` is DR0 DR1 DR2 DR3 DR6 DR7 if any is in use, `pkru` needs CR4.PKE."""
+class SegmentRegisters:
+    """What x86-64's CPU holds in them while it prints."""
 
     fs_base: int
     fs: int
@@ -156,6 +169,16 @@ class ControlRegisters:
     kernel_gs_base: int
     ds: int
     es: int
+
+
+@dataclass(frozen=True, slots=True)
+class ControlRegisters:
+    """
+    What the CPU holds while it prints. `segments` are x86-64's (x86-32 has them in a frame), `debug` is DR0 DR1 DR2 DR3
+    DR6 DR7 if any is in use, `pkru` needs CR4.PKE.
+    """
+
+    segments: SegmentRegisters | None
     cr0: int
     cr2: int
     cr3: int
@@ -174,7 +197,9 @@ class TraceLine:
 
 @dataclass(frozen=True, slots=True)
 class StackTrace:
-    """One stack: its name (TASK, IRQ, …), and what was found on it from the stack pointer up."""
+    """
+    One stack: its name (TASK, IRQ, …; a task's has none on x86-32), and what was found on it from the stack pointer up.
+    """
 
     name: str
     lines: tuple[TraceLine | RegisterFrame, ...]

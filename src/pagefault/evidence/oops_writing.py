@@ -18,6 +18,7 @@ from .oops_report import (
     PageTableWords,
     Preface,
     RegisterFrame,
+    SegmentRegisters,
     StackGuard,
     StackTrace,
     TraceLine,
@@ -32,6 +33,7 @@ REGISTER_ROWS = (
     ("r10", "r11", "r12"),
     ("r13", "r14", "r15"),
 )
+REGISTER_ROWS_32 = (("eax", "ebx", "ecx", "edx"), ("esi", "edi", "ebp", "esp"))
 
 
 def write(report: OopsReport) -> str:
@@ -44,7 +46,7 @@ def lines(report: OopsReport) -> Iterator[str]:
     Kernel: arch/x86/mm/fault.c page_fault_oops(); arch/x86/kernel/dumpstack.c __die(), oops_end(), v6.1 and v6.12.
     """
     if report.preface is not None:
-        yield from preface_lines(report.preface, report.frame.cs & 3 == 3)
+        yield from preface_lines(report.preface, report.frame.user_mode, report.style.bits)
     yield die_line(report.die, report.style)
     yield from task_lines(report)
     yield from frame_lines(report.frame)
@@ -65,11 +67,11 @@ def lines(report: OopsReport) -> Iterator[str]:
             yield from control_lines(control, frame.cs)
 
 
-def preface_lines(preface: Preface, user_mode: bool) -> Iterator[str]:
+def preface_lines(preface: Preface, user_mode: bool, bits: int) -> Iterator[str]:
     """What is said before the die line."""
     match preface:
         case PageFaultWords():
-            yield from page_fault_lines(preface, user_mode)
+            yield from page_fault_lines(preface, user_mode, bits)
             yield from page_table_lines(preface.tables)
         case CorruptedPageTable(comm, address, tables):
             yield f"{comm}: Corrupted page table at address {address:x}"
@@ -80,7 +82,7 @@ def preface_lines(preface: Preface, user_mode: bool) -> Iterator[str]:
             assert_never(preface)
 
 
-def page_fault_lines(words: PageFaultWords, user_mode: bool) -> Iterator[str]:
+def page_fault_lines(words: PageFaultWords, user_mode: bool, bits: int) -> Iterator[str]:
     """
     Kernel: arch/x86/mm/fault.c show_fault_oops(), v6.1.
     Differs: AMD's RMP violation (in v6.12) is not worded.
@@ -92,7 +94,7 @@ def page_fault_lines(words: PageFaultWords, user_mode: bool) -> Iterator[str]:
     code = words.error_code
     null = words.address < PAGE and not user_mode
     what = "kernel NULL pointer dereference," if null else "unable to handle page fault for"
-    yield f"BUG: {what} address: {words.address:016x}"
+    yield f"BUG: {what} address: {words.address:0{bits // 4}x}"
     who = "user" if code & PF_USER else "supervisor"
     access = "instruction fetch" if code & PF_INSTR else "write access" if code & PF_WRITE else "read access"
     yield f"#PF: {who} {access} in {'user' if user_mode else 'kernel'} mode"
@@ -108,11 +110,14 @@ def page_fault_lines(words: PageFaultWords, user_mode: bool) -> Iterator[str]:
 
 def page_table_lines(tables: PageTableWords) -> Iterator[str]:
     """
-    A blank follows each value but a pte's.
+    A blank follows each value but a pte's, and on x86-32 each.
 
-    Kernel: arch/x86/mm/fault.c dump_pagetable(), v6.1.
+    Kernel: arch/x86/mm/fault.c dump_pagetable(), v6.1: one for x86-32, one for x86-64.
     """
-    if tables.entries:
+    if tables.entries and tables.entries[0][0].islower():
+        digits = 16 if tables.entries[0][0] == "pdpt" else 8
+        yield "".join(f"*{name} = {value:0{digits}x} " for name, value in tables.entries)
+    elif tables.entries:
         yield "".join(f"{name} {value:x}" + ("" if name == "PTE" else " ") for name, value in tables.entries)
     if tables.bad:
         yield "BAD"
@@ -139,18 +144,34 @@ def task_lines(report: OopsReport) -> Iterator[str]:
 
 
 def frame_lines(frame: RegisterFrame) -> Iterator[str]:
-    """Kernel: arch/x86/kernel/process_64.c __show_regs(); dumpstack.c show_iret_regs(), show_opcodes(), v6.1."""
+    """
+    Kernel: arch/x86/kernel/process_64.c __show_regs(); process_32.c __show_regs(); dumpstack.c show_iret_regs(),
+    show_ip(), v6.1.
+    """
+    if frame.segments is not None:
+        yield f"EIP: {frame.where}"
+        yield from code_lines(frame)
+        for names in REGISTER_ROWS_32:
+            yield " ".join(f"{name.upper()}: {frame.values[name]:08x}" for name in names)
+        segments = "DS: {:04x} ES: {:04x} FS: {:04x} GS: {:04x}".format(*frame.segments)
+        yield f"{segments} SS: {frame.ss:04x} EFLAGS: {frame.eflags:08x}"
+        return
     yield f"RIP: {frame.cs:04x}:{frame.where}"
-    if frame.code is not None:
-        before, at, after = frame.code[:PROLOGUE_SIZE], frame.code[PROLOGUE_SIZE], frame.code[PROLOGUE_SIZE + 1 :]
-        yield f"Code: {before.hex(' ')} <{at:02x}> {after.hex(' ')}"
-    elif frame.code_at is not None:
-        yield f"Code: Unable to access opcode bytes at 0x{frame.code_at:x}."
+    yield from code_lines(frame)
     orig = "" if frame.orig_rax is None else f" ORIG_RAX: {frame.orig_rax:016x}"
     yield f"RSP: {frame.ss:04x}:{frame.values['rsp']:016x} EFLAGS: {frame.eflags:08x}{orig}"
     for row in REGISTER_ROWS:
         if row[0] in frame.values:
             yield " ".join(f"{shown(name)}: {frame.values[name]:016x}" for name in row)
+
+
+def code_lines(frame: RegisterFrame) -> Iterator[str]:
+    """Kernel: arch/x86/kernel/dumpstack.c show_opcodes(), v6.1."""
+    if frame.code is not None:
+        before, at, after = frame.code[:PROLOGUE_SIZE], frame.code[PROLOGUE_SIZE], frame.code[PROLOGUE_SIZE + 1 :]
+        yield f"Code: {before.hex(' ')} <{at:02x}> {after.hex(' ')}"
+    elif frame.code_at is not None:
+        yield f"Code: Unable to access opcode bytes at 0x{frame.code_at:x}."
 
 
 def shown(name: str) -> str:
@@ -159,10 +180,15 @@ def shown(name: str) -> str:
 
 
 def control_lines(control: ControlRegisters, cs: int) -> Iterator[str]:
-    """Kernel: arch/x86/kernel/process_64.c __show_regs(), v6.1."""
+    """Kernel: arch/x86/kernel/process_64.c __show_regs(); process_32.c __show_regs(), v6.1."""
     c = control
-    yield f"FS:  {c.fs_base:016x}({c.fs:04x}) GS:{c.gs_base:016x}({c.gs:04x}) knlGS:{c.kernel_gs_base:016x}"
-    yield f"CS:  {cs:04x} DS: {c.ds:04x} ES: {c.es:04x} CR0: {c.cr0:016x}"
+    if c.segments is None:
+        yield f"CR0: {c.cr0:08x} CR2: {c.cr2:08x} CR3: {c.cr3:08x} CR4: {c.cr4:08x}"
+        if c.debug is not None:
+            yield "DR0: {:08x} DR1: {:08x} DR2: {:08x} DR3: {:08x}".format(*c.debug[:4])
+            yield "DR6: {:08x} DR7: {:08x}".format(*c.debug[4:])
+        return
+    yield from segment_lines(c.segments, cs, c.cr0)
     yield f"CR2: {c.cr2:016x} CR3: {c.cr3:016x} CR4: {c.cr4:016x}"
     if c.debug is not None:
         yield "DR0: {:016x} DR1: {:016x} DR2: {:016x}".format(*c.debug[:3])
@@ -171,15 +197,23 @@ def control_lines(control: ControlRegisters, cs: int) -> Iterator[str]:
         yield f"PKRU: {c.pkru:08x}"
 
 
+def segment_lines(segments: SegmentRegisters, cs: int, cr0: int) -> Iterator[str]:
+    s = segments
+    yield f"FS:  {s.fs_base:016x}({s.fs:04x}) GS:{s.gs_base:016x}({s.gs:04x}) knlGS:{s.kernel_gs_base:016x}"
+    yield f"CS:  {cs:04x} DS: {s.ds:04x} ES: {s.es:04x} CR0: {cr0:016x}"
+
+
 def trace_lines(trace: tuple[StackTrace, ...]) -> Iterator[str]:
     """Kernel: arch/x86/kernel/dumpstack.c __show_trace_log_lvl(), printk_stack_address(), v6.1."""
     yield "Call Trace:"
     for stack in trace:
-        yield f" <{stack.name}>"
+        if stack.name:
+            yield f" <{stack.name}>"
         for line in stack.lines:
             match line:
                 case TraceLine(where, reliable):
                     yield f" {'' if reliable else '? '}{where}"
                 case RegisterFrame():
                     yield from frame_lines(line)
-        yield f" </{stack.name}>"
+        if stack.name:
+            yield f" </{stack.name}>"

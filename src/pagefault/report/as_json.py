@@ -51,7 +51,8 @@ class in `vocabulary` or `machine.event`. What does not exist is null; a list ma
     audit    {"image", "module", "findings": [finding], "checked": [rule], "not_checked": [{"what", "why"}]}
     finding  {"code", "severity", "address", "section", "symbol", "table", "entry": index, "message", "why",
               "explained": why it is known and does not count, or null}
-    vma      {"start", "end", "read", "write", "execute", "grows_down", "protection_key", "name"}
+    vma      {"start", "end", "read", "write", "execute", "shared", "grows_down", "protection_key", "name",
+              "inode": its number, 0 for anonymous memory, "pgoff": page of the file at start}
     place    {"address", "symbol": name+0x9/0x20 as the kernel prints it, or null}
     region   {"name", "kind": "user" or "kernel", "options": [rights, "lazy", "stack"], "start", "size"}
     memory   {"place", "pieces": [{"address", "hex": null where nothing is mapped}]}
@@ -71,6 +72,7 @@ from ..tables.symbols import SymbolTable
 from ..vocabulary.access import Access
 from ..vocabulary.exception_entry import ExceptionEntry
 from ..vocabulary.fault import Fault
+from ..vocabulary.vma import Vma
 from ..vocabulary.walk import Walk
 from .kernel_words import kernel_words
 from .play import PlayToTell, SceneToTell
@@ -94,6 +96,12 @@ def bits(value: int | None) -> str | None:
     return None if value is None else f"{value:#x}"
 
 
+def vma_record(vma: Vma) -> Json:
+    """An area: what is promised there."""
+    names = "start end read write execute shared grows_down protection_key name inode pgoff".split()
+    return {name: value for name, value in record(vma).items() if name in names}
+
+
 def place(address: int, symbols: SymbolTable) -> Json:
     """An address in code, with its symbol."""
     return {"address": bits(address), "symbol": str(symbol) if (symbol := symbols.at(address)) else None}
@@ -107,7 +115,7 @@ def play(played: PlayToTell) -> Json:
             "text": act.text,
             "call": call(act.result, symbols),
             "after": list(act.after),
-            "vmas": [record(vma) for vma in act.vmas],
+            "vmas": [vma_record(vma) for vma in act.vmas],
         }
         for act in played.acts
     ]

@@ -19,7 +19,8 @@ from ..vocabulary.fault import Fault
 from ..vocabulary.outcome import Oops, Signal
 from ..vocabulary.vma import Vma
 from ..vocabulary.walk import Mapped, NonCanonical, NotPresent, Reserved, Unreadable, Walk
-from .outcome import consequences, flags_of, headline, register_value
+from .effect import flags_of, register_value
+from .outcome import consequences, headline
 from .page import Line, Span, folded
 from .place import in_low_half, what_is_at
 

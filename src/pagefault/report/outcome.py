@@ -4,25 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
-from ..arch.architectures import architecture_of
-from ..arch.x86 import CpuState
-from ..vocabulary.address import PAGE
-from ..vocabulary.effect import (
-    CopyFrame,
-    Effect,
-    FlushPage,
-    GrowStack,
-    ResetFpu,
-    SetRegister,
-    TakeFrame,
-    Warn,
-    WriteEntry,
-    ZeroFrame,
-)
-from ..vocabulary.entry import Entry
 from ..vocabulary.exception_entry import ExceptionEntry
 from ..vocabulary.outcome import FixedUp, Oops, Outcome, OutOfMemory, Resolved, Retry, Signal, Spurious
-from .returned import error_name, signed
+from .effect import effect_words
 
 if TYPE_CHECKING:
     from ..machine.event import FaultEvent
@@ -87,44 +71,6 @@ def consequences(event: FaultEvent, symbols: SymbolTable) -> list[str]:
         case Signal() | OutOfMemory():
             pass
     return lines
-
-
-def effect_words(effect: Effect, cpu: CpuState) -> str:
-    """One effect as a line."""
-    match effect:
-        case TakeFrame(frame=frame, use=use):
-            return f"take the free frame {frame:#x} for a {use}"
-        case ZeroFrame(frame=frame):
-            return f"fill {frame:#x} with zeros"
-        case CopyFrame(source=source, frame=frame):
-            return f"copy the page at {source:#x} to {frame:#x}"
-        case WriteEntry(level=level, physical=physical, value=value, size=size):
-            entry = Entry(level, physical, physical % PAGE // size, value)
-            return f"write {level}[{entry.index}] at {physical:#x} := {value:#x} -> {flags_of(entry, cpu)}"
-        case FlushPage(address=address):
-            return f"flush {address & ~0xFFF:#x} from the TLB"
-        case GrowStack(old_start=old, new_start=new):
-            return f"grow the stack's area down from {old:#x} to {new:#x}"
-        case SetRegister(name=name, value=value):
-            return f"{name} := {register_value(value)}"
-        case ResetFpu():
-            return "put the FPU into its initial state"
-        case Warn(text=text):
-            return f"warn: {text}"
-    assert_never(effect)
-
-
-def flags_of(entry: Entry, cpu: CpuState) -> str:
-    """An entry's flags, the kernel's names."""
-    return " ".join(architecture_of(cpu).entry_flags(entry, cpu))
-
-
-def register_value(value: int) -> str:
-    """A register's value; an error by its name, another small number in decimal as well."""
-    number = signed(value)
-    if -4096 < number < 0:
-        return f"{value:#x} ({error_name(value)})"
-    return f"{value:#x} ({number})" if 9 < number < 1 << 20 else f"{value:#x}"
 
 
 def handled_by(event: FaultEvent) -> str:

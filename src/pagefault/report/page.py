@@ -11,7 +11,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TextIO
 
 import click
 
@@ -52,18 +52,24 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Where a report goes: is it a terminal, may it have colours, how wide is it?"""
+    """Where a report goes: is it a terminal, may it have colours, how wide is it? No `file` is standard output."""
 
     terminal: bool
     colour: bool
     width: int
+    file: TextIO | None = None
 
     @classmethod
     def of_stdout(cls) -> Page:
-        """The page that standard output is. NO_COLOR (https://no-color.org) and a dumb terminal forbid colours."""
-        terminal = sys.stdout.isatty()
+        """The page that standard output is."""
+        return cls.of(sys.stdout)
+
+    @classmethod
+    def of(cls, file: TextIO) -> Page:
+        """The page that a file is. NO_COLOR (https://no-color.org) and a dumb terminal forbid colours."""
+        terminal = file.isatty()
         colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-        return cls(terminal, colour, terminal_width() if terminal else PIPE_WIDTH)
+        return cls(terminal, colour, terminal_width() if terminal else PIPE_WIDTH, file)
 
     def write(self, *items: Line | Table) -> None:
         """Write lines and tables, in order."""
@@ -71,7 +77,7 @@ class Page:
             if isinstance(item, Table):
                 self._table(item)
             else:
-                click.echo(self.styled(item), color=self.colour)
+                click.echo(self.styled(item), file=self.file, color=self.colour)
 
     def styled(self, line: Line) -> str:
         """The line as text, with terminal codes if there is to be colour."""
@@ -84,7 +90,7 @@ class Page:
     def _table(self, table: Table) -> None:
         if not self.terminal:
             for text in aligned(table):
-                click.echo(text)
+                click.echo(text, file=self.file)
             return
         import rich.box
         import rich.console
@@ -99,7 +105,8 @@ class Page:
         for row in table.rows:
             drawn.add_row(*map(rich.text.Text, row))
         system: Literal["auto"] | None = "auto" if self.colour else None
-        console = rich.console.Console(file=sys.stdout, color_system=system, width=self.width, highlight=False)
+        file = self.file or sys.stdout
+        console = rich.console.Console(file=file, color_system=system, width=self.width, highlight=False)
         console.print(drawn)
 
 
