@@ -7,7 +7,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := env -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 
-.PHONY: help run test check bench kernel lab clean
+.PHONY: help run test check bench kernel lab parity clean
 
 help:
 	@echo 'make run      play every scene on the small kernel   (ARGS="null-read", ARGS="--kernel vmlinux")'
@@ -16,6 +16,7 @@ help:
 	@echo 'make bench    measure: faulting calls a second, walks a second, the commands'
 	@echo 'make kernel   rebuild the small kernel with gcc'
 	@echo 'make lab      boot real kernels under QEMU and record their page faults again   (ARGS="fork anon-read")'
+	@echo 'make parity   run the recorded programs here and compare fault by fault   (ARGS="--kernel 6.1 fork")'
 	@echo 'make clean    remove what these verbs made here'
 	@echo 'PYTHON=…      which Python to set up with (3.11 or later; now $(PYTHON))'
 
@@ -39,6 +40,10 @@ kernel: $(VENV)/run.stamp
 
 lab: $(VENV)/dev.stamp
 	@$(BIN)/python -m lab.record $(ARGS)
+	@$(BIN)/python -m lab.oops
+
+parity: $(VENV)/dev.stamp
+	@$(BIN)/python -m lab.parity $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist kernel/build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -37,6 +37,8 @@ class Program:
     binary: Path | None
     only: str = ""
     """The one huge-page setting that it is recorded with; empty: all."""
+    cpu: str = "max"
+    """QEMU's CPU model."""
 
 
 BUSYBOX = {
@@ -46,6 +48,8 @@ BUSYBOX = {
 }
 LIBC = {"libc"}
 """Programs with a libc: all others bring their own start (lab.h)."""
+CPU_OF_LIBC = "max,-avx,-avx2,-f16c,-fma"
+"""A libc chooses its routines by CPUID: a CPU without AVX, which the CPU that we emulate does not have either."""
 LARGE = {"mixed-walk", "mixed-fork", "mixed-calls"}
 """Recorded in one configuration a kernel only."""
 
@@ -57,9 +61,10 @@ def programs() -> dict[str, Program]:
         match = PROMISE.match(source.read_text())
         assert match, f"{source} does not start with its promise"
         name, only = source.stem, "never" if source.stem in LARGE else ""
-        found[name] = Program(name, match[1], (f"/lab/{name}",), BINARIES / name, only)
+        cpu = CPU_OF_LIBC if name in LIBC else "max"
+        found[name] = Program(name, match[1], (f"/lab/{name}",), BINARIES / name, only, cpu)
     for name, (promise, arguments) in BUSYBOX.items():
-        found[name] = Program(name, promise, ("/lab/busybox", *arguments), None)
+        found[name] = Program(name, promise, ("/lab/busybox", *arguments), None, cpu=CPU_OF_LIBC)
     return found
 
 

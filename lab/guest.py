@@ -5,6 +5,8 @@ A real Linux under QEMU: a kernel, an initial file system of busybox and a few f
         guest.dump(path)            # an ELF vmcore
         guest.serial                # what the kernel and the script printed
         guest.console               # what programs in it wrote to port 0xe9: bytes, without a driver in between
+
+With `init`, a program of our own, there is no busybox and no script: it says READY when it has done its work.
 """
 
 from __future__ import annotations
@@ -49,25 +51,31 @@ class Guest:
         vmlinuz: Path,
         *,
         files: Mapping[str, Path],
-        script: str,
+        script: str = "",
+        init: Path | None = None,
+        qemu: str = "qemu-system-x86_64",
         memory: int = 256,
         cpus: str = "1",
         cpu: str = "max",
         options: str = "",
         patience: float = PATIENCE,
     ) -> None:
-        for tool, package in TOOLS.items():
-            if shutil.which(tool) is None:
+        for tool, package in {qemu: "qemu-system-x86", **TOOLS}.items():
+            if shutil.which(tool) is None and not (tool == "busybox" and init):
                 raise NoGuestError(f"there is no {tool} here (Debian: apt-get install {package})")
         self._folder = tempfile.TemporaryDirectory(prefix="pagefault-guest-")
         work = Path(self._folder.name)
         self._serial, self._console = work / "serial", work / "console"
-        pack(work / "root", files, script, work / "initrd")
+        if init is None:
+            busybox(work / "root", script)
+        else:
+            files = {**files, "/init": init}
+        pack(work / "root", files, work / "initrd")
         arguments = f"-m {memory} -smp {cpus} -cpu {cpu} -device vmcoreinfo -display none -no-reboot -accel tcg".split()
         arguments += ["-kernel", str(vmlinuz), "-initrd", str(work / "initrd")]
         arguments += ["-append", f"console=ttyS0 quiet {options}", "-serial", f"file:{self._serial}"]
         arguments += ["-debugcon", f"file:{self._console}", "-qmp", f"unix:{work / 'qmp'},server,nowait"]
-        self._process = subprocess.Popen(["qemu-system-x86_64", *arguments], stdin=subprocess.DEVNULL)
+        self._process = subprocess.Popen([qemu, *arguments], stdin=subprocess.DEVNULL)
         try:
             self._wait(patience)
         except BaseException:
@@ -121,21 +129,26 @@ class Guest:
         self.close()
 
 
-TOOLS = {"qemu-system-x86_64": "qemu-system-x86", "cpio": "cpio", "busybox": "busybox-static"}
+TOOLS = {"cpio": "cpio", "busybox": "busybox-static"}
 """What has to be here, and Debian's packages that have it."""
 
 
-def pack(root: Path, files: Mapping[str, Path], script: str, initrd: Path) -> None:
-    """The initial file system: busybox, the script, and `files` (places in the guest -> files or folders here).
-
-    A file NAME.xz goes in unpacked when its place does not end so: newer kernels' modules are stored that way.
-    """
-    for folder in ("bin", "proc", "sys", "dev", "tmp"):
-        (root / folder).mkdir(parents=True)
+def busybox(root: Path, script: str) -> None:
+    """A first process of busybox that runs the script."""
+    (root / "bin").mkdir(parents=True)
     shutil.copy(shutil.which("busybox") or "", root / "bin" / "busybox")
     (root / "script").write_text(script)
     (root / "init").write_text(INIT)
     (root / "init").chmod(0o755)
+
+
+def pack(root: Path, files: Mapping[str, Path], initrd: Path) -> None:
+    """The initial file system: what `root` has, and `files` (places in the guest -> files or folders here).
+
+    A file NAME.xz goes in unpacked when its place does not end so: newer kernels' modules are stored that way.
+    """
+    for folder in ("proc", "sys", "dev", "tmp"):
+        (root / folder).mkdir(parents=True)
     for place, source in files.items():
         target = root / place.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)

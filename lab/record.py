@@ -90,8 +90,20 @@ def words() -> str:
 
 
 def boot(series: Kernel, configuration: Configuration, chosen: Iterable[Program]) -> tuple[str, dict[str, Recording]]:
-    """The kernel's banner and one recording a program, without the headers that all have."""
-    chosen = list(chosen)
+    """The kernel's banner and one recording a program, without the headers that all have; a guest for each CPU."""
+    banner, found, programs_of = "", dict[str, Recording](), dict[str, list[Program]]()
+    for program in chosen:
+        programs_of.setdefault(program.cpu, []).append(program)
+    for cpu, same in programs_of.items():
+        banner, some = boot_cpu(series, configuration, same, cpu)
+        found |= some
+    return banner, found
+
+
+def boot_cpu(
+    series: Kernel, configuration: Configuration, chosen: list[Program], cpu: str
+) -> tuple[str, dict[str, Recording]]:
+    """The same for programs that want the same CPU."""
     with tempfile.TemporaryDirectory(prefix="pagefault-lab-") as folder:
         work = Path(folder)
         flags = "-O1 -Wall -Wextra -Werror -static".split()
@@ -112,7 +124,9 @@ def boot(series: Kernel, configuration: Configuration, chosen: Iterable[Program]
             ),
         )
         options = configuration.options
-        with Guest(series.boot, files=files, script=script, memory=MEMORY, cpus=CPUS, options=options) as guest:
+        with Guest(
+            series.boot, files=files, script=script, memory=MEMORY, cpus=CPUS, cpu=cpu, options=options
+        ) as guest:
             said = list(sections(guest.console))
             if not said or "kallsyms" not in said[0]:
                 raise TraceError(f"no program ran; the guest said:\n{guest.serial}")
@@ -133,7 +147,7 @@ def header(program: Program, banner: str, where: list[Configuration], end: str) 
         "arguments": " ".join(program.arguments),
         "binary": digest(program),
         "kernel": banner,
-        "machine": f"{qemu.splitlines()[0]}; -accel tcg -cpu max -smp {CPUS} -m {MEMORY}",
+        "machine": f"{qemu.splitlines()[0]}; -accel tcg -cpu {program.cpu} -smp {CPUS} -m {MEMORY}",
         "options": f"{OPTIONS}, and no5lvl for 4-level",
         "configurations": " ".join(map(str, where)),
         "end": end,

@@ -14,8 +14,8 @@ SYSTEM_CALLS = {
     32: ("dup", 1), 33: ("dup2", 2), 35: ("nanosleep", 2), 39: ("getpid", 0), 40: ("sendfile", 4), 56: ("clone", 5),
     57: ("fork", 0), 58: ("vfork", 0), 59: ("execve", 3), 60: ("exit", 1), 61: ("wait4", 4), 62: ("kill", 2),
     63: ("uname", 1), 72: ("fcntl", 3), 74: ("fsync", 1), 77: ("ftruncate", 2), 79: ("getcwd", 2), 87: ("unlink", 1),
-    89: ("readlink", 3), 96: ("gettimeofday", 2), 97: ("getrlimit", 2), 98: ("getrusage", 2), 102: ("getuid", 0),
-    104: ("getgid", 0), 105: ("setuid", 1), 106: ("setgid", 1), 107: ("geteuid", 0), 108: ("getegid", 0),
+    89: ("readlink", 3), 96: ("gettimeofday", 2), 97: ("getrlimit", 2), 98: ("getrusage", 2), 99: ("sysinfo", 1), 102:
+    ("getuid", 0), 104: ("getgid", 0), 105: ("setuid", 1), 106: ("setgid", 1), 107: ("geteuid", 0), 108: ("getegid", 0),
     110: ("getppid", 0), 131: ("sigaltstack", 2), 149: ("mlock", 2), 150: ("munlock", 2), 151: ("mlockall", 1),
     152: ("munlockall", 0), 157: ("prctl", 5), 158: ("arch_prctl", 2), 160: ("setrlimit", 2), 186: ("gettid", 0),
     200: ("tkill", 2), 202: ("futex", 6), 216: ("remap_file_pages", 5), 217: ("getdents64", 3),

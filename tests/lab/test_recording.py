@@ -27,7 +27,7 @@ from lab.recording import (
     results,
 )
 
-FILES = sorted(RECORDINGS.rglob("*.txt"))
+FILES = [path for series in SERIES for path in sorted((RECORDINGS / series).glob("*.txt"))]
 UNFINISHED = ("RETRY", "OOM", "SIGBUS", "SIGSEGV")
 """Kernel: mm/memory.c mm_account_fault(), v6.1: these are not counted."""
 

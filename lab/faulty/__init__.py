@@ -1,0 +1,1 @@
+"""The module of bugs in a real kernel: what it is built of, and the program that has the bugs committed."""
