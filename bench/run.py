@@ -23,7 +23,9 @@ from pathlib import Path
 from pagefault import PAGE, Machine
 from pagefault.tables.pagetable import walk
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))  # the cache is the tests'
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+from beside_guest import NoGuestError, measure  # the cache below is the tests'
 from debian_kernel import cached_vmlinux
 from foreign_kernel import cached_foreign_kernels
 
@@ -62,6 +64,7 @@ def main() -> None:
     if not real:
         print("no real kernel: `make test` fetches one, --kernel names one")
         return
+    beside_a_guest(real)
     print(f"on {real.name}, {real.stat().st_size >> 20} MiB:")
     command("pagefault run --kernel", options.runs, "run", "--kernel", str(real))
     command("pagefault call", options.runs, "call", str(real), *CALL)
@@ -78,6 +81,20 @@ def main() -> None:
         count, tree = max(trees)
         print(f"on {tree.name}'s {count} modules:")
         command("pagefault extable", 1, "extable", str(tree))
+
+
+def beside_a_guest(image: Path) -> None:
+    """A running program's faults and faulting system calls: in a QEMU guest, in our machine, and the ratio."""
+    try:
+        found = measure(image)
+    except NoGuestError as reason:
+        print(f"no guest to compare with: {reason}")
+        return
+    for kind, what in (("touches", "first touches a second, a program's"), ("calls", "faulting system calls a second")):
+        guest, ours = (statistics.median(found[who][kind]) for who in ("guest", "ours"))
+        show(f"{what}, in QEMU", found["guest"][kind], "{:,.0f}")
+        show(f"{what}, here", found["ours"][kind], "{:,.0f}")
+        print(f"{'':4}{'ratio':40} {ours / guest:12.3f}")
 
 
 def peer(runs: int, image: Path) -> None:
