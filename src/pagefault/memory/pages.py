@@ -122,6 +122,6 @@ class Pages:
         self.index[which] = 0
 
     def forget_small(self, numbers: npt.NDArray[np.int64]) -> None:
-        """The same for many small pages, by frame number."""
+        """The same for many small pages, by frame number. What was never written stays so, and costs nothing."""
         for known in (self.refcount, self.mapcount, self.inode, self.swap, self.flags, self.cgroup, self.index):
-            known[numbers] = 0
+            known[numbers[known[numbers] != 0]] = 0

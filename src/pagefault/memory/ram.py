@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+from array import array
 from collections.abc import Callable
 
 import numpy as np
@@ -105,7 +106,8 @@ class FrameAllocator:
     def __init__(self, start: int, end: int) -> None:
         self._next = start + PAGE - 1 & ~(PAGE - 1)
         self._end = end & ~(PAGE - 1)
-        self._freed: list[int] = []
+        # Eight bytes a frame: a process that ends may give back a million.
+        self._freed = array("Q")
         self._freed_huge: list[int] = []
         self._looked = 0
         self.make_room: Callable[[], bool] = lambda: False
@@ -125,7 +127,7 @@ class FrameAllocator:
 
     def _break_up(self, run: int) -> None:
         self._freed_huge.remove(run)
-        self._freed[:0] = range(run + HUGE - PAGE, run - PAGE, -PAGE)
+        self._freed[:0] = array("Q", range(run + HUGE - PAGE, run - PAGE, -PAGE))
 
     def peek_huge(self) -> int | None:
         """The 2 MiB of free frames, aligned to that, which would be handed out next; None if there are none."""
@@ -149,7 +151,7 @@ class FrameAllocator:
         runs, counts = np.unique(frames // HUGE, return_counts=True)
         whole = runs[counts == HUGE // PAGE]
         self._freed_huge += (whole * HUGE).tolist()
-        self._freed = frames[~np.isin(frames // HUGE, whole)].tolist()
+        self._freed = array("Q", frames[~np.isin(frames // HUGE, whole)].tolist())
         self._looked = len(self._freed)
 
     def take(self, frame: int | None = None) -> int:
@@ -178,7 +180,7 @@ class FrameAllocator:
         if self._freed_huge:
             self._freed_huge.pop()
         else:
-            self._freed += range(self._end - PAGE, start + HUGE - PAGE, -PAGE)
+            self._freed.extend(range(self._end - PAGE, start + HUGE - PAGE, -PAGE))
             self._end = start
 
     def take_contiguous(self, length: int, align: int = PAGE) -> int:
@@ -190,7 +192,7 @@ class FrameAllocator:
             start = self._next + align - 1 & ~(align - 1)
             end = start + (length + PAGE - 1 & ~(PAGE - 1))
             if end <= self._end:
-                self._freed += range(self._next, start, PAGE)
+                self._freed.extend(range(self._next, start, PAGE))
                 self._next = end
                 return start
             freed = self._freed_run(end - start) if align <= end - start <= HUGE else None
@@ -205,7 +207,7 @@ class FrameAllocator:
         runs, counts = np.unique(frames // length, return_counts=True)
         whole = runs[counts == length // PAGE]
         if whole.size:
-            self._freed = frames[frames // length != whole[0]].tolist()
+            self._freed = array("Q", frames[frames // length != whole[0]].tolist())
             return int(whole[0]) * length
         if not self._freed_huge:
             return None
