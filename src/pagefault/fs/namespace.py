@@ -21,12 +21,12 @@ DEVICES = {"/dev/null": NullDevice, "/dev/zero": ZeroDevice}
 
 
 class Namespace:
-    """Absolute path -> inode. Directories exist where a file is below them, and where `make_directory` says so."""
+    """Absolute path -> inode. Directories exist where a file is below them; /, /tmp and /dev always do."""
 
     def __init__(self, memory: Memory, page_offset: int) -> None:
         self._memory, self._page_offset = memory, page_offset
         self._inodes: dict[str, Inode] = {}
-        self._directories = {"/", "/tmp", "/dev"}  # noqa: S108
+        self._directories = {"/", "/tmp", "/dev"}
         self._mounts: dict[str, FileSystem] = {}
         self._read_only: set[str] = set()
         self._nodes: dict[str, Callable[[str, int], OpenFile]] = dict(DEVICES)

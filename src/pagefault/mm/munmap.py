@@ -90,12 +90,12 @@ def entries(memory: Memory, mm: AddressSpace, start: int, end: int) -> list[tupl
     (slot, value, address) of every pte in a range that is not empty. Where a whole table is missing, its reach is
     passed over at once.
     """
-    found, size = [], memory.tables.entry_size
+    found, size = list[tuple[int, int, int]](), memory.tables.entry_size
     for table, low, high in tables(memory, mm, start, end):
         first = table + (low // PAGE % memory.tables.levels[-1].entries) * size
         run = memory.words(first, (high - low) // PAGE)
-        for place in run.nonzero()[0].tolist():
-            found.append((first + place * size, int(run[place]), low + place * PAGE))  # noqa: PERF401
+        places = run.nonzero()[0].tolist()
+        found += [(first + place * size, int(run[place]), low + place * PAGE) for place in places]
     return found
 
 
